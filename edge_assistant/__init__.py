@@ -1,0 +1,1 @@
+"""edge-assistant: speak to a small computer with no network, and it answers aloud."""
