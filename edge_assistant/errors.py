@@ -1,14 +1,14 @@
 """Everything that can go wrong for a reason a person can mend.
 
-    EdgeAssistantError          one clear line: what is wrong; `mend` says what to do
-    ├── UsageError              the command line asks for something that cannot be
-    ├── ConfigError             an unknown key, a wrong type, a value out of range
-    ├── AudioFileError          a recording that cannot be read as sound
-    ├── DeviceError             a sound device that is absent, busy or forbidden
-    ├── VoiceError              no voice can speak
-    ├── CheckpointError         a published checkpoint that cannot become a bundle
-    ├── BundleError             a bundle that is absent, altered, incomplete or of another version
-    └── ContextFull             the conversation no longer fits the model's cache
+EdgeAssistantError          one clear line: what is wrong; `mend` says what to do
+├── UsageError              the command line asks for something that cannot be
+├── ConfigError             an unknown key, a wrong type, a value out of range
+├── AudioFileError          a recording that cannot be read as sound
+├── DeviceError             a sound device that is absent, busy or forbidden
+├── VoiceError              no voice can speak
+├── CheckpointError         a published checkpoint that cannot become a bundle
+├── BundleError             a bundle that is absent, altered, incomplete or of another version
+└── ContextFull             the conversation no longer fits the model's cache
 """
 
 
