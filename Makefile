@@ -1,0 +1,63 @@
+# `make demo` and `make test` set up everything by themselves on a fresh Debian or Raspberry Pi OS.
+
+PYTHON ?= $(firstword $(foreach v,python3.11 python3.12 python3.13 python3,$(shell command -v $(v) 2>/dev/null)))
+VENV   := .venv
+RUN    := $(VENV)/bin
+PARITY := .venv-parity
+# Shared libraries that no PyPI wheel carries on Linux: the voice, and the sound device.
+DEBIAN := libespeak-ng1 libportaudio2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint parity setup system clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup ## a spoken question gets its spoken answer, with what happened when
+	$(RUN)/edge-assistant ask assets/demo/timer.wav assets/demo/left.wav --say answer.wav
+	@echo "The conversation's replies are in answer.wav."
+
+test: setup-dev lint ## lint, strict typing and the whole suite
+	$(RUN)/python -m pytest
+
+lint: setup-dev
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/pyright
+
+parity: setup-dev $(PARITY)/ready ## recompute the stored references with transformers in float64 and compare
+	$(PARITY)/bin/python tests/parity/make_references.py --check
+
+# Debian packages, asked for in one clear line where we may not install them ourselves.
+system:
+	@for package in $(DEBIAN); do \
+	  ldconfig -p | grep -q "$$(case $$package in libespeak-ng1) echo libespeak-ng.so.1;; *) echo libportaudio.so.2;; esac)" || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing; \
+	  else echo "missing Debian packages; run: sudo apt install$$missing" >&2; exit 1; fi; \
+	fi
+
+setup: system $(VENV)/ready
+setup-dev: system $(VENV)/ready-dev
+
+$(VENV)/ready: pyproject.toml
+	@[ -n "$(PYTHON)" ] || { echo "no Python found; run: sudo apt install python3 python3-venv" >&2; exit 1; }
+	@[ -x $(RUN)/python ] || $(PYTHON) -m venv $(VENV) || { echo "no venv module; run: sudo apt install python3-venv" >&2; exit 1; }
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready pyproject.toml
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(PARITY)/ready: pyproject.toml
+	@[ -x $(PARITY)/bin/python ] || $(PYTHON) -m venv $(PARITY)
+	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) transformers==5.23.0 safetensors numpy
+	@touch $@
+
+# The CPU build is enough; a machine that has another torch may name it.
+TORCH ?= torch==2.13.0
+
+clean: ## remove the environments
+	rm -rf $(VENV) $(PARITY)
