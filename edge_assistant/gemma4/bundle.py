@@ -1,0 +1,152 @@
+"""A bundle: one folder with everything a model needs at run time, and a manifest that can tell whether it is whole.
+
+manifest.json    format, source, the checkpoint's own settings, prompting, quantisation, size and SHA-256 of every file
+encoder.onnx/.bin  lower.onnx/.bin  upper.onnx/.bin  embed.bin  ple.bin  tokenizer.json
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from edge_assistant.errors import BundleError, CheckpointError
+from edge_assistant.gemma4.cache import Blocks
+from edge_assistant.gemma4.config import Config
+from edge_assistant.gemma4.tables import TableShape
+from edge_assistant.runtime import Prompting
+
+FORMAT = 1
+"""Of the manifest and everything it names; another number is another format."""
+MANIFEST = "manifest.json"
+_SMALL_BYTES = 64 << 20
+"""Bundles up to this size are hashed at every opening."""
+_AGAIN = "make the bundle again with `edge-assistant export`"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantisation:
+    """Bits of each part; None is float32."""
+
+    decoder_bits: int | None
+    encoder_bits: int | None
+    block: int
+    """Weights that share a scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a bundle says about itself."""
+
+    source: str
+    """Name of the checkpoint it was made from."""
+    maker: str
+    """Name and version of the program that made it."""
+    model: dict[str, Any]
+    """The checkpoint's `config.json`, without what nobody here reads."""
+    features: dict[str, Any]
+    """The checkpoint's feature extractor settings."""
+    prompting: Prompting
+    quantisation: Quantisation
+    blocks: Blocks
+    embed: TableShape
+    ple: TableShape | None
+    files: dict[str, FileEntry]
+
+    def to_json(self) -> str:
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: Path) -> "Manifest":
+        """Raises BundleError for another version or a manifest that is not one."""
+        try:
+            raw: Any = json.loads(text)
+            found = raw["format"]
+        except (ValueError, KeyError, TypeError) as fault:
+            raise BundleError(f"{where} is not a manifest", _AGAIN) from fault
+        if found != FORMAT:
+            raise BundleError(f"{where} is of format {found}, this program reads format {FORMAT}", _AGAIN)
+        try:
+            values = cast(dict[str, Any], raw)
+            return cls(
+                source=str(values["source"]),
+                maker=str(values["maker"]),
+                model=dict(values["model"]),
+                features=dict(values["features"]),
+                prompting=Prompting(**values["prompting"]),
+                quantisation=Quantisation(**values["quantisation"]),
+                blocks=Blocks(**values["blocks"]),
+                embed=TableShape(**values["embed"]),
+                ple=None if values["ple"] is None else TableShape(**values["ple"]),
+                files={name: FileEntry(**entry) for name, entry in cast(Mapping[str, Any], values["files"]).items()},
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as fault:
+            raise BundleError(f"{where} is incomplete: {fault!r}", _AGAIN) from fault
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle found whole."""
+
+    folder: Path
+    manifest: Manifest
+    config: Config
+    identity: str
+    """SHA-256 of the manifest, and through it of every file."""
+
+    @classmethod
+    def open(cls, folder: Path) -> "Bundle":
+        """Read the manifest and check every file's size; the hashes too when the bundle is small.
+
+        Raises BundleError: absent, of another version, a file missing, cut short or altered.
+        """
+        path = folder / MANIFEST
+        try:
+            content = path.read_bytes()
+        except OSError as fault:
+            raise BundleError(
+                f"{folder} holds no bundle: {fault.strerror}", "name the folder of a bundle, or export one"
+            ) from fault
+        manifest = Manifest.from_json(content.decode("utf-8", "replace"), path)
+        try:
+            config = Config.parse(manifest.model, manifest.features)
+        except CheckpointError as fault:
+            raise BundleError(f"{path} describes no model that can run: {fault}", _AGAIN) from fault
+        bundle = cls(folder, manifest, config, hashlib.sha256(content).hexdigest())
+        bundle.check_sizes()
+        if sum(entry.bytes for entry in manifest.files.values()) <= _SMALL_BYTES:
+            bundle.verify()
+        return bundle
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def check_sizes(self) -> None:
+        """Fast: nothing is read. Raises BundleError."""
+        for name, entry in self.manifest.files.items():
+            path = self.path(name)
+            if not path.is_file():
+                raise BundleError(f"{path} is missing", _AGAIN)
+            if path.stat().st_size != entry.bytes:
+                raise BundleError(
+                    f"{path} has {path.stat().st_size} bytes, not {entry.bytes}: it is cut short or altered", _AGAIN
+                )
+
+    def verify(self) -> None:
+        """Read every file and compare its hash. Raises BundleError."""
+        self.check_sizes()
+        for name, entry in self.manifest.files.items():
+            if sha256(self.path(name)) != entry.sha256:
+                raise BundleError(f"{self.path(name)} was altered: its SHA-256 is not the manifest's", _AGAIN)
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

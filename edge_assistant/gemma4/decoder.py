@@ -1,0 +1,274 @@
+"""The decoder as two graphs.
+
+`lower` holds the layers that write keys and values: all that a token needs whose logits nobody wants. `upper` holds the layers
+that only read them, the last norm and the head: it runs for the one row whose next token is wanted. Attention is written out
+for a cache that lies in blocks (see `cache.py`), so no key or value is copied or repacked from token to token.
+Source: transformers 5.23, `modeling_gemma4.py`, `Gemma4TextModel`.
+
+    lower   inputs_embeds [1, S, hidden] · ple_rows [1, S, lower · ple] · positions [S]
+            key_positions.KIND [slots] · past_key.I [blocks, kv, block, head] · past_value.I [blocks, kv, head, block]
+            → hidden [1, S, hidden] · new_key.I, new_value.I [kv, S, head]
+    upper   hidden [1, R, hidden] · inputs_embeds · ple_rows [1, R, upper · ple] · positions [R]
+            key_positions.KIND · key.KIND, value.KIND as above → logits [1, R, vocab]
+"""
+
+import math
+from pathlib import Path
+
+from edge_assistant.gemma4.cache import Blocks
+from edge_assistant.gemma4.config import KINDS, Config, Kind, Layer, TextConfig
+from edge_assistant.gemma4.graph import FLOAT, INT64, MICROSOFT, Graph, Weights
+
+FEW = 4
+"""Up to so many rows, keys stream through the product once; with more, an ordinary matrix product is faster."""
+_MODEL = "model.language_model"
+_HIDDEN_SLOT = -3e38
+"""Added to the score of a slot that may not be seen; finite, so that 0 · it stays 0."""
+
+
+def embedding_name() -> str:
+    return f"{_MODEL}.embed_tokens.weight"
+
+
+def ple_name() -> str:
+    return f"{_MODEL}.embed_tokens_per_layer.weight"
+
+
+def build_lower(config: Config, blocks: Blocks, weights: Weights, path: Path) -> None:
+    """Write the graph of the layers that write keys and values."""
+    _Decoder(config.text, blocks, Graph(weights)).lower(path)
+
+
+def build_upper(config: Config, blocks: Blocks, weights: Weights, path: Path) -> None:
+    """Write the graph of the layers that read them, and the head."""
+    _Decoder(config.text, blocks, Graph(weights)).upper(path)
+
+
+class _Source:
+    """Where a layer's keys and values come from."""
+
+    def __init__(
+        self, past_key: str, past_value: str, new_key: str | None = None, new_value: str | None = None
+    ) -> None:
+        self.past_key, self.past_value, self.new_key, self.new_value = past_key, past_value, new_key, new_value
+
+
+class _Decoder:
+    def __init__(self, config: TextConfig, blocks: Blocks, graph: Graph) -> None:
+        self.config, self.blocks, self.g = config, blocks, graph
+        self.rope: dict[Kind, tuple[str, str]] = {}
+        self.bias: dict[Kind, str] = {}
+        self.sizes: dict[Kind, str] = {}
+        self.few = ""
+
+    def lower(self, path: Path) -> None:
+        g, config = self.g, self.config
+        x = g.input("inputs_embeds", [1, "S", config.hidden])
+        positions = g.input("positions", ["S"], INT64)
+        ple = self._ple(x, 0, config.lower)
+        count = g.op("Squeeze", g.op("Shape", positions), g.ints(0))
+        self.few = g.op("LessOrEqual", count, g.scalar_int(FEW))
+        self._prepare([layer.kind for layer in config.layers[: config.lower]], positions, fresh=True)
+        for i, layer in enumerate(config.layers[: config.lower]):
+            x = self._layer(i, layer, x, ple[i], None)
+        g.output(x, "hidden", [1, "S", config.hidden])
+        g.save(path)
+
+    def upper(self, path: Path) -> None:
+        g, config = self.g, self.config
+        x = g.input("hidden", [1, "R", config.hidden])
+        layers = config.layers[config.lower :]
+        if layers:
+            positions = g.input("positions", ["R"], INT64)
+            embeds = g.input("inputs_embeds", [1, "R", config.hidden]) if config.ple else ""
+            ple = self._ple(embeds, config.lower, len(config.layers))
+            self._prepare([layer.kind for layer in layers], positions, fresh=False)
+            sources = {
+                layer.kind: self._past(layer, f"key.{layer.kind}", f"value.{layer.kind}")
+                for layer in self._kinds(layers)
+            }
+            for i, layer in enumerate(layers):
+                x = self._layer(config.lower + i, layer, x, ple[i], sources[layer.kind])
+        x = g.rms_norm(x, f"{_MODEL}.norm.weight", config.hidden, config.epsilon)
+        x = g.linear(x, embedding_name() if config.tied else "lm_head.weight", config.vocab, config.hidden)
+        g.output(x if config.softcap is None else g.softcap(x, config.softcap), "logits", [1, "R", config.vocab])
+        g.save(path)
+
+    def _kinds(self, layers: tuple[Layer, ...]) -> list[Layer]:
+        """One layer of each kind."""
+        return [
+            next(layer for layer in layers if layer.kind == kind)
+            for kind in KINDS
+            if any(l.kind == kind for l in layers)
+        ]
+
+    def _past(self, layer: Layer, key: str, value: str) -> _Source:
+        block, kind = self.blocks.of(layer.kind), layer.kind
+        keys = self.g.input(key, [f"blocks_{kind}", layer.kv_heads, block, layer.head_dim])
+        return _Source(keys, self.g.input(value, [f"blocks_{kind}", layer.kv_heads, layer.head_dim, block]))
+
+    def _ple(self, embeds: str, begin: int, end: int) -> list[str]:
+        """(norm(projection of the input embedding) + looked-up row) / √2, cut into layers: each [1, S, ple]."""
+        g, config, width = self.g, self.config, self.config.ple
+        if not width:
+            return [""] * (end - begin)
+        rows = g.input("ple_rows", [1, "S", (end - begin) * width])
+        part = slice(begin * width, end * width)
+        name = f"{_MODEL}.per_layer_model_projection.weight"
+        x = g.linear(embeds, name, part.stop - part.start, config.hidden, part)
+        x = g.reshape(g.op("Mul", x, g.scalar(config.hidden**-0.5)), 1, -1, end - begin, width)
+        x = g.rms_norm(x, f"{_MODEL}.per_layer_projection_norm.weight", width, config.epsilon)
+        x = g.op("Mul", g.op("Add", g.reshape(x, 1, -1, (end - begin) * width), rows), g.scalar(2.0**-0.5))
+        return g.split(x, [width] * (end - begin), 2)
+
+    def _prepare(self, kinds: list[Kind], positions: str, fresh: bool) -> None:
+        """Rotations and masks, once for each kind of layer. `fresh`: the queries' own keys are not in the cache yet."""
+        g = self.g
+        angle = g.op("Unsqueeze", g.op("Cast", positions, to=FLOAT), g.ints(1))
+        for kind in (kind for kind in KINDS if kind in kinds):
+            layer = self.config.first(kind)
+            assert layer is not None
+            rates = self.config.rope(kind).frequencies(layer.head_dim)[None]
+            turned = g.op("Mul", angle, g.constant(f"frequencies.{kind}", rates))
+            self.rope[kind] = (g.op("Cos", turned), g.op("Sin", turned))
+            keys = g.input(f"key_positions.{kind}", [f"slots_{kind}"], INT64)
+            if fresh:
+                self.sizes[kind] = g.op("Concat", g.op("Shape", keys), g.op("Shape", positions), axis=0)
+                keys = g.op("Concat", keys, positions, axis=0)
+            self.bias[kind] = self._mask(kind, positions, keys, layer.kv_heads)
+
+    def _mask(self, kind: Kind, queries: str, keys: str, kv_heads: int) -> str:
+        """What is added to the scores. Shape [kv heads · S, 1, keys]."""
+        g = self.g
+        key, query = g.op("Unsqueeze", keys, g.ints(0, 1)), g.op("Unsqueeze", queries, g.ints(1, 2))
+        seen = g.op("LessOrEqual", key, query)
+        if kind == "sliding":
+            seen = g.op("And", seen, g.op("Greater", key, g.op("Sub", query, g.scalar_int(self.config.window))))
+        bias = g.op("Where", seen, g.scalar(0.0), g.scalar(_HIDDEN_SLOT))
+        return bias if kv_heads == 1 else g.op("Concat", *[bias] * kv_heads, axis=0)
+
+    def _layer(self, i: int, layer: Layer, x: str, ple: str, source: _Source | None) -> str:
+        """One decoder layer. x [1, S, hidden]; `source` is given to a layer that only reads."""
+        g, config, hidden, name = self.g, self.config, self.config.hidden, f"{_MODEL}.layers.{i}"
+
+        def norm(x: str, part: str) -> str:
+            return g.rms_norm(x, f"{name}.{part}.weight", hidden, config.epsilon)
+
+        y = norm(x, "input_layernorm")
+        y = self._attention(i, layer, y, source)
+        x = g.op("Add", norm(y, "post_attention_layernorm"), x)
+        y = norm(x, "pre_feedforward_layernorm")
+        gate = g.activation(g.linear(y, f"{name}.mlp.gate_proj.weight", layer.mlp, hidden), config.activation)
+        y = g.op("Mul", gate, g.linear(y, f"{name}.mlp.up_proj.weight", layer.mlp, hidden))
+        y = g.linear(y, f"{name}.mlp.down_proj.weight", hidden, layer.mlp)
+        x = g.op("Add", norm(y, "post_feedforward_layernorm"), x)
+        if config.ple:
+            gate = g.linear(x, f"{name}.per_layer_input_gate.weight", config.ple, hidden)
+            y = g.op("Mul", g.activation(gate, config.activation), ple)
+            y = g.linear(y, f"{name}.per_layer_projection.weight", hidden, config.ple)
+            x = g.op("Add", norm(y, "post_per_layer_input_norm"), x)
+        return g.op("Mul", x, g.constant(f"{name}.layer_scalar", g.weights.vector(f"{name}.layer_scalar", 1)))
+
+    def _attention(self, i: int, layer: Layer, x: str, source: _Source | None) -> str:
+        """[1, S, hidden] to [1, S, hidden]. The rows of all heads of one key head are rows of one matrix."""
+        g, config, name = self.g, self.config, f"{_MODEL}.layers.{i}.self_attn"
+        heads, kv, size = config.heads, layer.kv_heads, layer.head_dim
+        q = g.linear(x, f"{name}.q_proj.weight", heads * size, config.hidden)
+        q = g.rms_norm(g.reshape(q, -1, heads, size), f"{name}.q_norm.weight", size, config.epsilon)
+        q = self._turn(q, layer, heads)
+        q = g.reshape(q, kv, -1, size) if kv == 1 else self._group(q, heads, kv, size)
+        if source is None:
+            source = self._write(i, layer, x, name)
+        y = g.name("attended")
+        if source.new_key is None:
+            self._few_rows(q, layer, source, y)
+        else:
+            shape: list[int | str] = [kv, "rows", size]
+            few = g.branch(lambda out: self._few_rows(q, layer, source, out), "few", shape)
+            many = g.branch(lambda out: self._many_rows(q, layer, source, out), "many", shape)
+            g.ops("If", [self.few], [y], then_branch=few, else_branch=many)
+        if kv > 1:
+            y = g.op("Transpose", g.reshape(y, kv, -1, heads // kv, size), perm=[1, 0, 2, 3])
+        return g.linear(g.reshape(y, 1, -1, heads * size), f"{name}.o_proj.weight", config.hidden, heads * size)
+
+    def _turn(self, x: str, layer: Layer, heads: int) -> str:
+        """Rotary embedding of [S, heads, head]; gives [1, S, heads · head]."""
+        flat = self.g.reshape(x, 1, -1, heads * layer.head_dim)
+        return self.g.op("RotaryEmbedding", flat, self.g.ints(0), *self.rope[layer.kind], domain=MICROSOFT)
+
+    def _group(self, q: str, heads: int, kv: int, size: int) -> str:
+        """[1, S, heads · head] to [kv heads, S · heads of each, head]."""
+        g = self.g
+        q = g.op("Transpose", g.reshape(q, -1, kv, heads // kv, size), perm=[1, 0, 2, 3])
+        return g.reshape(q, kv, -1, size)
+
+    def _write(self, i: int, layer: Layer, x: str, name: str) -> _Source:
+        """The keys and values of the new tokens, [kv heads, S, head], beside those of the past."""
+        g, config, kv, size = self.g, self.config, layer.kv_heads, layer.head_dim
+        raw = g.reshape(g.linear(x, f"{name}.k_proj.weight", kv * size, config.hidden), -1, kv, size)
+        k = self._turn(g.rms_norm(raw, f"{name}.k_norm.weight", size, config.epsilon), layer, kv)
+        if not layer.keys_are_values:
+            raw = g.reshape(g.linear(x, f"{name}.v_proj.weight", kv * size, config.hidden), -1, kv, size)
+        v = g.rms_norm(raw, None, size, config.epsilon)
+        k, v = (g.op("Transpose", g.reshape(z, -1, kv, size), perm=[1, 0, 2]) for z in (k, v))
+        g.output(k, f"new_key.{i}", [kv, "S", size])
+        g.output(v, f"new_value.{i}", [kv, "S", size])
+        past = self._past(layer, f"past_key.{i}", f"past_value.{i}")
+        return _Source(past.past_key, past.past_value, k, v)
+
+    def _weigh(self, scores: str, layer: Layer) -> str:
+        """Softmax of [kv heads, rows, keys] under the mask."""
+        g = self.g
+        grouped = g.reshape(scores, -1, self.config.heads // layer.kv_heads, 0)
+        weights = g.op("Softmax", g.op("Add", grouped, self.bias[layer.kind]), axis=-1)
+        return g.reshape(weights, layer.kv_heads, -1, 0)
+
+    def _past_and_new(self, past: str, q: str, layer: Layer, source: _Source) -> tuple[str, str | None]:
+        """Scores of the past, [kv, rows, blocks, block], to weights of that shape and those of the new keys, [kv, rows, S]."""
+        g, block = self.g, self.blocks.of(layer.kind)
+        scores, fresh = g.reshape(past, 0, 0, -1), None
+        if source.new_key is not None:
+            new = g.op("FusedMatMul", q, source.new_key, domain=MICROSOFT, transB=1)
+            scores = g.op("Concat", scores, new, axis=2)
+        weights = self._weigh(scores, layer)
+        if source.new_key is not None:
+            weights_past, fresh = g.name("past"), g.name("fresh")
+            g.ops("Split", [weights, self.sizes[layer.kind]], [weights_past, fresh], axis=2)
+            weights = weights_past
+        return g.reshape(weights, 0, 0, -1, block), fresh
+
+    def _few_rows(self, q: str, layer: Layer, source: _Source, out: str) -> None:
+        """Keys and values are the left matrices, streamed as they lie; the few rows are the right ones."""
+        g = self.g
+        scores = g.op("MatMul", source.past_key, g.op("Transpose", q, perm=[0, 2, 1]))
+        past, fresh = self._past_and_new(g.op("Transpose", scores, perm=[1, 3, 0, 2]), q, layer, source)
+        y = g.op("MatMul", source.past_value, g.op("Transpose", past, perm=[2, 0, 3, 1]))
+        y = g.op("ReduceSum", y, g.ints(0), keepdims=0)
+        self._finish(g.op("Transpose", y, perm=[0, 2, 1]), fresh, source, out)
+
+    def _many_rows(self, q: str, layer: Layer, source: _Source, out: str) -> None:
+        """The ordinary way round."""
+        g = self.g
+        scores = g.op("FusedMatMul", q, source.past_key, domain=MICROSOFT, transB=1)
+        past, fresh = self._past_and_new(g.op("Transpose", scores, perm=[1, 2, 0, 3]), q, layer, source)
+        y = g.op(
+            "FusedMatMul", g.op("Transpose", past, perm=[2, 0, 1, 3]), source.past_value, domain=MICROSOFT, transB=1
+        )
+        self._finish(g.op("ReduceSum", y, g.ints(0), keepdims=0), fresh, source, out)
+
+    def _finish(self, past: str, fresh: str | None, source: _Source, out: str) -> None:
+        g = self.g
+        if fresh is None or source.new_value is None:
+            g.ops("Identity", [past], [out])
+        else:
+            g.ops("Add", [past, g.op("MatMul", fresh, source.new_value)], [out])
+
+
+def embedding_scale(config: TextConfig) -> float:
+    """Input embeddings are multiplied by it."""
+    return math.sqrt(config.hidden)
+
+
+def ple_scale(config: TextConfig) -> float:
+    """Looked-up per-layer rows are multiplied by it."""
+    return math.sqrt(config.ple)

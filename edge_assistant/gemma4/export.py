@@ -1,0 +1,180 @@
+"""A checkpoint folder becomes a bundle: tensor by tensor, in bounded memory, all or nothing."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from edge_assistant.errors import BundleError, CheckpointError, UsageError
+from edge_assistant.gemma4.bundle import MANIFEST, Bundle, FileEntry, Manifest, Quantisation, sha256
+from edge_assistant.gemma4.cache import Blocks
+from edge_assistant.gemma4.checkpoint import Checkpoint
+from edge_assistant.gemma4.config import Config, read_features, read_json
+from edge_assistant.gemma4.decoder import build_lower, build_upper, embedding_name, ple_name
+from edge_assistant.gemma4.encoder import build_encoder
+from edge_assistant.gemma4.graph import Advance, Weights
+from edge_assistant.gemma4.tables import TableShape, write_table
+from edge_assistant.gemma4.tokens import Tokens
+from edge_assistant.runtime import Prompting
+
+_MATRIX_BITS = (4, 8, None)
+_TABLE_BITS = (4, 8, 32)
+_BLOCKS = (16, 32, 64, 128, 256)
+_UNREAD = ("vision_config", "architectures", "dtype", "torch_dtype", "transformers_version")
+
+
+def export(
+    checkpoint: Path,
+    bundle: Path,
+    *,
+    decoder_bits: int | None = 4,
+    encoder_bits: int | None = 8,
+    block: int = 32,
+    table_bits: int = 8,
+    prompting: Prompting | None = None,
+    blocks: Blocks | None = None,
+    progress: bool = True,
+) -> Bundle:
+    """Make a bundle of a Gemma 4 checkpoint that hears.
+
+    The bundle appears under its name only when it is whole. `decoder_bits` and `encoder_bits`: 4, 8, or None for float32;
+    `table_bits`: 4, 8 or 32; `block`: weights that share a scale. `progress` shows a bar on stderr where that is a terminal.
+    Raises CheckpointError when the checkpoint cannot become a bundle, UsageError when the name is taken.
+    """
+    if (
+        decoder_bits not in _MATRIX_BITS
+        or encoder_bits not in _MATRIX_BITS
+        or table_bits not in _TABLE_BITS
+        or block not in _BLOCKS
+    ):
+        raise UsageError(
+            f"cannot quantise to {decoder_bits}, {encoder_bits} and {table_bits} bits in blocks of {block}",
+            "decoder and encoder take 4, 8 or none, tables 4, 8 or 32, blocks 16, 32, 64, 128 or 256",
+        )
+    if bundle.exists():
+        raise UsageError(f"{bundle} exists already", "choose another name or remove it first")
+    work = _Export(
+        checkpoint, Quantisation(decoder_bits, encoder_bits, block), table_bits, prompting, blocks or Blocks()
+    )
+    bundle.parent.mkdir(parents=True, exist_ok=True)
+    # the part folder is a sibling, so that taking its final name is one rename within a file system
+    part = Path(tempfile.mkdtemp(prefix=f".{bundle.name}.part-", dir=bundle.parent))
+    try:
+        with _bar(progress, work.weights) as advance:
+            work.write(part, advance)
+        part.chmod(0o755)
+        _settle(part)
+        part.rename(bundle)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return Bundle.open(bundle)
+
+
+class _Export:
+    """One run, checked before anything is written."""
+
+    def __init__(
+        self, folder: Path, quantisation: Quantisation, table_bits: int, prompting: Prompting | None, blocks: Blocks
+    ) -> None:
+        self.folder, self.quantisation, self.prompting, self.blocks = (
+            folder,
+            quantisation,
+            prompting or Prompting(),
+            blocks,
+        )
+        self.model = read_json(folder / "config.json")
+        self.features = read_features(folder)
+        self.config = Config.parse(self.model, self.features)
+        self.checkpoint = Checkpoint(folder)
+        try:
+            self.tokens = Tokens(folder / "tokenizer.json")
+        except BundleError as fault:
+            raise CheckpointError(fault.what, "give the folder of a complete Gemma 4 checkpoint") from fault
+        self.embed = self._table(embedding_name(), self.config.text.vocab, self.config.text.hidden, table_bits)
+        text = self.config.text
+        self.ple = (
+            self._table(ple_name(), text.ple_vocab, len(text.layers) * text.ple, table_bits) if text.ple else None
+        )
+
+    @property
+    def weights(self) -> int:
+        """How many weights there are to read, about."""
+        text = self.config.text
+        tables = text.vocab * text.hidden * 2 + text.ple_vocab * text.ple * len(text.layers)
+        decoder = sum(3 * text.hidden * l.mlp + 2 * text.heads * l.head_dim * text.hidden for l in text.layers)
+        audio = self.config.audio
+        return tables + decoder + audio.layers * 23 * audio.hidden**2
+
+    def _table(self, name: str, rows: int, width: int, bits: int) -> TableShape:
+        if self.checkpoint.shape(name) != (rows, width):
+            raise CheckpointError(
+                f"{name} has shape {list(self.checkpoint.shape(name))}, not [{rows}, {width}] as config.json says"
+            )
+        return TableShape(rows, width, bits)
+
+    def write(self, part: Path, advance: Advance) -> None:
+        """Every file of the bundle, the manifest last."""
+        q = self.quantisation
+        self._graph(part, "encoder", q.encoder_bits, lambda w, p: build_encoder(self.config, w, p), advance)
+        self._graph(part, "lower", q.decoder_bits, lambda w, p: build_lower(self.config, self.blocks, w, p), advance)
+        self._graph(part, "upper", q.decoder_bits, lambda w, p: build_upper(self.config, self.blocks, w, p), advance)
+        write_table(part / "embed.bin", self.embed, self.checkpoint.rows(embedding_name()), advance)
+        if self.ple:
+            write_table(part / "ple.bin", self.ple, self.checkpoint.rows(ple_name()), advance)
+        shutil.copyfile(self.folder / "tokenizer.json", part / "tokenizer.json")
+        files = {path.name: FileEntry(path.stat().st_size, sha256(path)) for path in sorted(part.iterdir())}
+        manifest = Manifest(
+            source=self.folder.resolve().name,
+            maker=f"edge-assistant {version('edge-assistant')}",
+            model={key: value for key, value in self.model.items() if key not in _UNREAD},
+            features={key: value for key, value in self.features.items() if key not in ("mel_filters", "window")},
+            prompting=self.prompting,
+            quantisation=self.quantisation,
+            blocks=self.blocks,
+            embed=self.embed,
+            ple=self.ple,
+            files=files,
+        )
+        (part / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+
+    def _graph(
+        self, part: Path, name: str, bits: int | None, build: Callable[[Weights, Path], None], advance: Advance
+    ) -> None:
+        weights = Weights(part / f"{name}.bin", self.checkpoint, bits, self.quantisation.block, advance)
+        try:
+            build(weights, part / f"{name}.onnx")
+        finally:
+            weights.close()
+
+
+def _settle(part: Path) -> None:
+    """Everything on the disk before it gets its name: a Pi loses power without asking."""
+    for path in [*part.iterdir(), part]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def _bar(wanted: bool, weights: int) -> Iterator[Advance]:
+    """A progress bar on stderr, where that is a terminal."""
+    shown = wanted and sys.stderr.isatty()
+    columns: list[Any] = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=Console(stderr=True), disable=not shown, transient=True) as progress:
+        task = progress.add_task("exporting", total=weights)
+        yield lambda count: progress.advance(task, count)

@@ -1,0 +1,1 @@
+"""Runtimes: what keeps the contract of `edge_assistant.runtime`."""

@@ -1,0 +1,139 @@
+"""onnxruntime sessions over a bundle's graphs, fed with views of memory that stays where it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from edge_assistant.errors import BundleError
+from edge_assistant.gemma4.cache import Cache
+from edge_assistant.gemma4.clip import State
+from edge_assistant.gemma4.config import KINDS, TextConfig
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """How onnxruntime may use the processor."""
+
+    count: int = 1
+    """Threads of a graph, the caller's included."""
+    spin: bool = False
+    """Wait for work in a loop: faster with two threads and more, at the price of a busy processor."""
+
+
+def open_graph(path: Path, threads: Threads) -> ort.InferenceSession:
+    """A session over one graph. Raises BundleError when onnxruntime refuses it."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads.count
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads.spin else "0")
+    # the fusion would turn the block transposes of the attention into strided reads
+    options.add_session_config_entry("optimization.disable_specified_optimizers", "MatmulTransposeFusion")
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as fault:
+        raise BundleError(f"{path} cannot be opened by onnxruntime: {fault}", "make the bundle again") from fault
+
+
+class Graph:
+    """One session; inputs and outputs are arrays of the caller's, read and written in place."""
+
+    def __init__(self, path: Path, threads: Threads) -> None:
+        self._session = open_graph(path, threads)
+        self.inputs = {node.name for node in self._session.get_inputs()}
+
+    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, Array]) -> None:
+        """Run once. Inputs that the graph does not have are left out."""
+        binding = self._session.io_binding()
+        for name, array in inputs.items():
+            if name in self.inputs:
+                binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        for name, array in outputs.items():
+            binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        self._session.run_with_iobinding(binding)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the upper graph needs of one token. Each [1, 1, width]."""
+
+    hidden: Array
+    embeds: Array
+    ple_rows: Array
+
+
+class Decoder:
+    """The two graphs of the decoder over a cache."""
+
+    def __init__(self, config: TextConfig, lower: Path, upper: Path, threads: Threads) -> None:
+        self._config = config
+        self._lower, self._upper = Graph(lower, threads), Graph(upper, threads)
+
+    def lower(self, cache: Cache, embeds: Array, ple_rows: Array) -> Row:
+        """Add tokens to the cache; embeds [S, hidden], ple_rows [S, layers · ple]. Gives the last one's row."""
+        config, count = self._config, len(embeds)
+        width = config.lower * config.ple
+        inputs: dict[str, NDArray[Any]] = {
+            "inputs_embeds": np.ascontiguousarray(embeds[None]),
+            "ple_rows": np.ascontiguousarray(ple_rows[None, :, :width]),
+            "positions": np.arange(cache.length, cache.length + count, dtype=np.int64),
+        }
+        views = {kind: cache.view(kind, cache.length) for kind in KINDS}
+        inputs |= {f"key_positions.{kind}": view.positions for kind, view in views.items()}
+        hidden = np.empty((1, count, config.hidden), np.float32)
+        outputs: dict[str, Array] = {"hidden": hidden}
+        keys: list[Array] = []
+        values: list[Array] = []
+        for i, layer in enumerate(config.layers[: config.lower]):
+            view = views[layer.kind]
+            inputs[f"past_key.{i}"] = cache.keys[i][view.begin : view.end]
+            inputs[f"past_value.{i}"] = cache.values[i][view.begin : view.end]
+            keys.append(np.empty((layer.kv_heads, count, layer.head_dim), np.float32))
+            values.append(np.empty_like(keys[i]))
+            outputs[f"new_key.{i}"], outputs[f"new_value.{i}"] = keys[i], values[i]
+        self._lower.run(inputs, outputs)
+        cache.append(keys, values)
+        last = slice(count - 1, count)
+        return Row(hidden[:, last].copy(), inputs["inputs_embeds"][:, last].copy(), ple_rows[None, last, width:].copy())
+
+    def upper(self, cache: Cache, row: Row) -> Array:
+        """The logits after the last token of the cache, whose row this is. Shape [vocab]."""
+        config = self._config
+        inputs: dict[str, NDArray[Any]] = {
+            "hidden": row.hidden,
+            "inputs_embeds": row.embeds,
+            "ple_rows": row.ple_rows,
+            "positions": np.array([cache.length - 1], np.int64),
+        }
+        for kind in (kind for kind in KINDS if f"key.{kind}" in self._upper.inputs):
+            view, source = cache.view(kind, cache.length - 1), config.source(kind)
+            inputs[f"key_positions.{kind}"] = view.positions
+            inputs[f"key.{kind}"] = cache.keys[source][view.begin : view.end]
+            inputs[f"value.{kind}"] = cache.values[source][view.begin : view.end]
+        logits = np.empty((1, 1, config.vocab), np.float32)
+        self._upper.run(inputs, {"logits": logits})
+        return logits[0, 0]
+
+
+class Encoder:
+    """The audio encoder's graph."""
+
+    def __init__(self, hidden: int, path: Path, threads: Threads) -> None:
+        self._hidden = hidden
+        self._graph = Graph(path, threads)
+
+    def __call__(self, mel: Array, valid: int, past: int, state: State) -> tuple[Array, State]:
+        """See `clip.Encode`."""
+        inputs: dict[str, NDArray[Any]] = {"mel": np.ascontiguousarray(mel[None]), **state}
+        inputs |= {"valid": np.array([valid], np.int64), "past": np.array([past], np.int64)}
+        after = {name: np.empty_like(array) for name, array in state.items()}
+        soft = np.empty((1, len(mel) // 4, self._hidden), np.float32)
+        self._graph.run(inputs, {"soft": soft, **{f"{name}_out": array for name, array in after.items()}})
+        return soft[0], after
