@@ -37,6 +37,8 @@ class Quantisation:
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
+    """What a file must be."""
+
     bytes: int
     sha256: str
 
@@ -148,5 +150,6 @@ class Bundle:
 
 
 def sha256(path: Path) -> str:
+    """Of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

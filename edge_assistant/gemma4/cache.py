@@ -96,12 +96,7 @@ class Cache:
         for i in range(self.config.lower):
             for name, mine in ((f"key.{i}", self.keys[i]), (f"value.{i}", self.values[i])):
                 kept = rows.get(name)
-                if (
-                    kept is None
-                    or kept.dtype != mine.dtype
-                    or kept.shape[1:] != mine.shape[1:]
-                    or len(kept) > len(mine)
-                ):
+                if kept is None or kept.dtype != mine.dtype or kept.shape[1:] != mine.shape[1:] or len(kept) > len(mine):
                     return False
                 pairs.append((mine, kept))
         for mine, kept in pairs:

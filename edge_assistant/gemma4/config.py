@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge_assistant.errors import CheckpointError
 
 Kind = Literal["sliding", "full"]
-KINDS: tuple[Kind, Kind] = ("sliding", "full")
+KINDS: Final[tuple[Kind, Kind]] = ("sliding", "full")
 
 _ACTIVATIONS = ("gelu_pytorch_tanh", "gelu", "silu", "relu")
 
@@ -200,6 +200,8 @@ class Config:
     text: TextConfig
     audio: AudioConfig
     mel: MelConfig
+    placeholders: frozenset[int]
+    """Ids that stand for soft tokens of any kind; fed as text they count as padding."""
 
     @classmethod
     def parse(cls, model: Mapping[str, Any], features: Mapping[str, Any]) -> "Config":
@@ -213,7 +215,9 @@ class Config:
         if not isinstance(model.get("audio_config"), Mapping):
             raise CheckpointError("the checkpoint has no audio tower", "take a Gemma 4 that hears: E2B or E4B")
         text = _text(fields.part("text_config"), fields)
-        return cls(text, _audio(fields.part("audio_config")), _mel(Fields(features, "feature extractor")))
+        keys = {"image_token_id": 258_880, "video_token_id": 258_884, "audio_token_id": 258_881}
+        placeholders = frozenset(fields.integer(key, default) for key, default in keys.items())
+        return cls(text, _audio(fields.part("audio_config")), _mel(Fields(features, "feature extractor")), placeholders)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -289,9 +293,7 @@ def _layers(fields: Fields) -> tuple[Layer, ...]:
         layers.append(
             Layer(
                 kind="full" if full else "sliding",
-                head_dim=settings.integer(
-                    "head_dim", fields.integer("global_head_dim", 512) if full and not own else head_dim
-                ),
+                head_dim=settings.integer("head_dim", fields.integer("global_head_dim", 512) if full and not own else head_dim),
                 kv_heads=settings.integer("num_key_value_heads", global_heads if full and global_heads else heads),
                 shared=reads,
                 keys_are_values=keys_are_values and full,

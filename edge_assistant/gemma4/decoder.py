@@ -22,16 +22,10 @@ from edge_assistant.gemma4.graph import FLOAT, INT64, MICROSOFT, Graph, Weights
 FEW = 4
 """Up to so many rows, keys stream through the product once; with more, an ordinary matrix product is faster."""
 _MODEL = "model.language_model"
+EMBEDDING = f"{_MODEL}.embed_tokens.weight"
+PLE = f"{_MODEL}.embed_tokens_per_layer.weight"
 _HIDDEN_SLOT = -3e38
 """Added to the score of a slot that may not be seen; finite, so that 0 · it stays 0."""
-
-
-def embedding_name() -> str:
-    return f"{_MODEL}.embed_tokens.weight"
-
-
-def ple_name() -> str:
-    return f"{_MODEL}.embed_tokens_per_layer.weight"
 
 
 def build_lower(config: Config, blocks: Blocks, weights: Weights, path: Path) -> None:
@@ -47,9 +41,7 @@ def build_upper(config: Config, blocks: Blocks, weights: Weights, path: Path) ->
 class _Source:
     """Where a layer's keys and values come from."""
 
-    def __init__(
-        self, past_key: str, past_value: str, new_key: str | None = None, new_value: str | None = None
-    ) -> None:
+    def __init__(self, past_key: str, past_value: str, new_key: str | None = None, new_value: str | None = None) -> None:
         self.past_key, self.past_value, self.new_key, self.new_value = past_key, past_value, new_key, new_value
 
 
@@ -83,24 +75,14 @@ class _Decoder:
             embeds = g.input("inputs_embeds", [1, "R", config.hidden]) if config.ple else ""
             ple = self._ple(embeds, config.lower, len(config.layers))
             self._prepare([layer.kind for layer in layers], positions, fresh=False)
-            sources = {
-                layer.kind: self._past(layer, f"key.{layer.kind}", f"value.{layer.kind}")
-                for layer in self._kinds(layers)
-            }
+            firsts = {layer.kind: layer for layer in reversed(layers)}
+            sources = {kind: self._past(layer, f"key.{kind}", f"value.{kind}") for kind, layer in firsts.items()}
             for i, layer in enumerate(layers):
                 x = self._layer(config.lower + i, layer, x, ple[i], sources[layer.kind])
         x = g.rms_norm(x, f"{_MODEL}.norm.weight", config.hidden, config.epsilon)
-        x = g.linear(x, embedding_name() if config.tied else "lm_head.weight", config.vocab, config.hidden)
+        x = g.linear(x, EMBEDDING if config.tied else "lm_head.weight", config.vocab, config.hidden)
         g.output(x if config.softcap is None else g.softcap(x, config.softcap), "logits", [1, "R", config.vocab])
         g.save(path)
-
-    def _kinds(self, layers: tuple[Layer, ...]) -> list[Layer]:
-        """One layer of each kind."""
-        return [
-            next(layer for layer in layers if layer.kind == kind)
-            for kind in KINDS
-            if any(l.kind == kind for l in layers)
-        ]
 
     def _past(self, layer: Layer, key: str, value: str) -> _Source:
         block, kind = self.blocks.of(layer.kind), layer.kind
@@ -125,7 +107,9 @@ class _Decoder:
         """Rotations and masks, once for each kind of layer. `fresh`: the queries' own keys are not in the cache yet."""
         g = self.g
         angle = g.op("Unsqueeze", g.op("Cast", positions, to=FLOAT), g.ints(1))
-        for kind in (kind for kind in KINDS if kind in kinds):
+        for kind in KINDS:
+            if kind not in kinds:
+                continue
             layer = self.config.first(kind)
             assert layer is not None
             rates = self.config.rope(kind).frequencies(layer.head_dim)[None]
@@ -251,9 +235,7 @@ class _Decoder:
         g = self.g
         scores = g.op("FusedMatMul", q, source.past_key, domain=MICROSOFT, transB=1)
         past, fresh = self._past_and_new(g.op("Transpose", scores, perm=[1, 2, 0, 3]), q, layer, source)
-        y = g.op(
-            "FusedMatMul", g.op("Transpose", past, perm=[2, 0, 1, 3]), source.past_value, domain=MICROSOFT, transB=1
-        )
+        y = g.op("FusedMatMul", g.op("Transpose", past, perm=[2, 0, 1, 3]), source.past_value, domain=MICROSOFT, transB=1)
         self._finish(g.op("ReduceSum", y, g.ints(0), keepdims=0), fresh, source, out)
 
     def _finish(self, past: str, fresh: str | None, source: _Source, out: str) -> None:

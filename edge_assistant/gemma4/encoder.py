@@ -13,6 +13,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_assistant.gemma4.config import Config
 from edge_assistant.gemma4.graph import FLOAT, INT64, Graph, Weights
@@ -70,6 +71,10 @@ class _Encoder:
     def _tail(self, x: str, count: int, axis: int) -> str:
         return self.g.op("Slice", x, self.g.ints(-count), self.g.ints(np.iinfo(np.int64).max), self.g.ints(axis))
 
+    def _range(self, count: str) -> str:
+        """0 … count - 1, of a count of shape [1]."""
+        return self.g.op("Range", self.g.scalar_int(0), self.g.op("Squeeze", count, self.g.ints(0)), self.g.scalar_int(1))
+
     def _subsample(self, mel: str, valid: str) -> str:
         """[1, 3 + 4·C, bins] to [1, C, hidden]."""
         g, prefix = self.g, f"{_TOWER}.subsample_conv_projection"
@@ -77,10 +82,8 @@ class _Encoder:
         channels = (1, *self.audio.channels)
         for i in (0, 1):
             name = f"{prefix}.layer{i}"
-            kernel = g.constant(
-                f"{name}.conv.weight", g.weights.vector(f"{name}.conv.weight", channels[i + 1], channels[i], 3, 3)
-            )
-            x = g.op("Conv", x, kernel, strides=[2, 2], pads=[0, 1, 0, 1])
+            kernel = g.weights.vector(f"{name}.conv.weight", channels[i + 1], channels[i], 3, 3)
+            x = g.op("Conv", x, g.constant(f"{name}.conv.weight", kernel), strides=[2, 2], pads=[0, 1, 0, 1])
             x = g.op("Transpose", x, perm=[0, 2, 3, 1])
             scale = g.constant(f"{name}.norm.weight", g.weights.vector(f"{name}.norm.weight", channels[i + 1]))
             x = g.op("Relu", g.op("LayerNormalization", x, scale, axis=-1, epsilon=self.audio.epsilon))
@@ -103,15 +106,15 @@ class _Encoder:
         """Which key is how far from which query, and what may be seen; the same for every layer."""
         g, window = self.g, self.audio.past
         count = g.op("Shape", x, start=1, end=2)
-        queries = g.op("Range", g.scalar_int(0), g.op("Squeeze", count, g.ints(0)), g.scalar_int(1))
-        total = g.op("Squeeze", g.op("Add", count, g.ints(window)), g.ints(0))
-        keys = g.op("Unsqueeze", g.op("Range", g.scalar_int(0), total, g.scalar_int(1)), g.ints(0))
-        distance = g.op("Sub", g.op("Unsqueeze", g.op("Add", queries, g.ints(window)), g.ints(1)), keys)
+        total = g.op("Add", count, g.ints(window))
+        queries = g.op("Unsqueeze", g.op("Add", self._range(count), g.ints(window)), g.ints(1))
+        keys = g.op("Unsqueeze", self._range(total), g.ints(0))
+        distance = g.op("Sub", queries, keys)
         seen = g.op("And", g.op("GreaterOrEqual", distance, g.ints(0)), g.op("LessOrEqual", distance, g.ints(window)))
         seen = g.op("And", seen, g.op("GreaterOrEqual", keys, g.op("Sub", g.ints(window), past)))
         self.bias = g.op("Where", seen, g.scalar(0.0), g.scalar(-1e9))
         near = g.op("Clip", distance, g.scalar_int(0), g.scalar_int(window))
-        shape = g.op("Concat", g.ints(self.audio.heads), count, g.op("Add", count, g.ints(window)), axis=0)
+        shape = g.op("Concat", g.ints(self.audio.heads), count, total, axis=0)
         self.distance = g.op("Expand", g.op("Unsqueeze", near, g.ints(0)), shape)
 
     def _layer(self, x: str, name: str, keys: str, values: str, frames: str) -> tuple[str, str, str, str]:
@@ -160,12 +163,12 @@ class _Encoder:
         kept = [g.op("Unsqueeze", self._tail(z, audio.past, 1), g.ints(0)) for z in (k, v)]
         return y, kept[0], kept[1]
 
-    def _query_scale(self, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    def _query_scale(self, name: str) -> NDArray[np.float32]:
         """softplus(per_dim_scale) / (√head · ln 2). Shape [head]."""
         raw = self.g.weights.vector(f"{name}.per_dim_scale", self.audio.head_dim).astype(np.float64)
         return (np.logaddexp(0, raw) * self.audio.head_dim**-0.5 / math.log(2)).astype(np.float32)
 
-    def _relative_keys(self, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    def _relative_keys(self, name: str) -> NDArray[np.float32]:
         """The key that stands for each distance, 0 to past. Shape [heads, head, past + 1]."""
         audio = self.audio
         weight = self.g.weights.vector(f"{name}.relative_k_proj.weight", audio.hidden, audio.hidden).astype(np.float64)

@@ -4,11 +4,10 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,7 +17,7 @@ from edge_assistant.gemma4.bundle import MANIFEST, Bundle, FileEntry, Manifest, 
 from edge_assistant.gemma4.cache import Blocks
 from edge_assistant.gemma4.checkpoint import Checkpoint
 from edge_assistant.gemma4.config import Config, read_features, read_json
-from edge_assistant.gemma4.decoder import build_lower, build_upper, embedding_name, ple_name
+from edge_assistant.gemma4.decoder import EMBEDDING, PLE, build_lower, build_upper
 from edge_assistant.gemma4.encoder import build_encoder
 from edge_assistant.gemma4.graph import Advance, Weights
 from edge_assistant.gemma4.tables import TableShape, write_table
@@ -61,9 +60,7 @@ def export(
         )
     if bundle.exists():
         raise UsageError(f"{bundle} exists already", "choose another name or remove it first")
-    work = _Export(
-        checkpoint, Quantisation(decoder_bits, encoder_bits, block), table_bits, prompting, blocks or Blocks()
-    )
+    work = _Export(checkpoint, Quantisation(decoder_bits, encoder_bits, block), table_bits, prompting, blocks or Blocks())
     bundle.parent.mkdir(parents=True, exist_ok=True)
     # the part folder is a sibling, so that taking its final name is one rename within a file system
     part = Path(tempfile.mkdtemp(prefix=f".{bundle.name}.part-", dir=bundle.parent))
@@ -98,18 +95,16 @@ class _Export:
             self.tokens = Tokens(folder / "tokenizer.json")
         except BundleError as fault:
             raise CheckpointError(fault.what, "give the folder of a complete Gemma 4 checkpoint") from fault
-        self.embed = self._table(embedding_name(), self.config.text.vocab, self.config.text.hidden, table_bits)
+        self.embed = self._table(EMBEDDING, self.config.text.vocab, self.config.text.hidden, table_bits)
         text = self.config.text
-        self.ple = (
-            self._table(ple_name(), text.ple_vocab, len(text.layers) * text.ple, table_bits) if text.ple else None
-        )
+        self.ple = self._table(PLE, text.ple_vocab, len(text.layers) * text.ple, table_bits) if text.ple else None
 
     @property
     def weights(self) -> int:
         """How many weights there are to read, about."""
         text = self.config.text
         tables = text.vocab * text.hidden * 2 + text.ple_vocab * text.ple * len(text.layers)
-        decoder = sum(3 * text.hidden * l.mlp + 2 * text.heads * l.head_dim * text.hidden for l in text.layers)
+        decoder = sum(3 * text.hidden * layer.mlp + 2 * text.heads * layer.head_dim * text.hidden for layer in text.layers)
         audio = self.config.audio
         return tables + decoder + audio.layers * 23 * audio.hidden**2
 
@@ -126,9 +121,9 @@ class _Export:
         self._graph(part, "encoder", q.encoder_bits, lambda w, p: build_encoder(self.config, w, p), advance)
         self._graph(part, "lower", q.decoder_bits, lambda w, p: build_lower(self.config, self.blocks, w, p), advance)
         self._graph(part, "upper", q.decoder_bits, lambda w, p: build_upper(self.config, self.blocks, w, p), advance)
-        write_table(part / "embed.bin", self.embed, self.checkpoint.rows(embedding_name()), advance)
+        write_table(part / "embed.bin", self.embed, self.checkpoint.rows(EMBEDDING), advance)
         if self.ple:
-            write_table(part / "ple.bin", self.ple, self.checkpoint.rows(ple_name()), advance)
+            write_table(part / "ple.bin", self.ple, self.checkpoint.rows(PLE), advance)
         shutil.copyfile(self.folder / "tokenizer.json", part / "tokenizer.json")
         files = {path.name: FileEntry(path.stat().st_size, sha256(path)) for path in sorted(part.iterdir())}
         manifest = Manifest(
@@ -145,9 +140,7 @@ class _Export:
         )
         (part / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
 
-    def _graph(
-        self, part: Path, name: str, bits: int | None, build: Callable[[Weights, Path], None], advance: Advance
-    ) -> None:
+    def _graph(self, part: Path, name: str, bits: int | None, build: Callable[[Weights, Path], None], advance: Advance) -> None:
         weights = Weights(part / f"{name}.bin", self.checkpoint, bits, self.quantisation.block, advance)
         try:
             build(weights, part / f"{name}.onnx")
@@ -166,15 +159,10 @@ def _settle(part: Path) -> None:
 
 
 @contextmanager
-def _bar(wanted: bool, weights: int) -> Iterator[Advance]:
+def _bar(wanted: bool, weights: int) -> Generator[Advance]:
     """A progress bar on stderr, where that is a terminal."""
     shown = wanted and sys.stderr.isatty()
-    columns: list[Any] = [
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeRemainingColumn(),
-    ]
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not shown, transient=True) as progress:
         task = progress.add_task("exporting", total=weights)
         yield lambda count: progress.advance(task, count)

@@ -212,6 +212,5 @@ class Graph:
     def save(self, path: Path) -> None:
         graph = helper.make_graph(self.nodes, path.stem, self._inputs, self._outputs, list(self._initialisers.values()))
         opsets = [helper.make_opsetid("", 21), helper.make_opsetid(MICROSOFT, 1)]
-        onnx.save(
-            helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="edge-assistant"), str(path)
-        )
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="edge-assistant")
+        path.write_bytes(model.SerializeToString())

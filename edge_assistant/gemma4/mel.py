@@ -68,11 +68,10 @@ class Mel:
 
     def _emphasise(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """[frames, frame + 1] samples to [frames, frame]."""
-        strength = self.config.preemphasis
+        strength = np.float32(self.config.preemphasis)
         if not strength:
             return windows[:, :-1]
         if not self.config.preemphasis_htk:
             return windows[:, 1:] - strength * windows[:, :-1]
-        return np.concatenate(
-            [windows[:, :1] * (1.0 - strength), windows[:, 1:-1] - strength * windows[:, :-2]], axis=1
-        )
+        first = windows[:, :1] * np.float32(1.0 - self.config.preemphasis)
+        return np.concatenate([first, windows[:, 1:-1] - strength * windows[:, :-2]], axis=1)

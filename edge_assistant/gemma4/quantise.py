@@ -16,11 +16,10 @@ def quantise(weights: NDArray[np.float32], bits: int, block: int) -> tuple[Packe
     if inputs != blocks * block:
         weights = np.pad(weights, ((0, 0), (0, blocks * block - inputs)))
     grouped = weights.reshape(rows, blocks, block)
-    low, high = grouped.min(2), grouped.max(2)
-    top = np.where(-low >= high, low, high)
     half = 1 << (bits - 1)
-    scales = (top / -half).astype(np.float32)
-    inverse = np.divide(1.0, scales, out=np.zeros_like(scales), where=scales != 0)
+    low, high = grouped.min(2), grouped.max(2)
+    scales = np.maximum(-low, high) / np.where(-low >= high, np.float32(half), np.float32(-half))
+    inverse = np.divide(np.float32(1), scales, out=np.zeros_like(scales), where=scales != 0)
     codes = np.rint(grouped * inverse[..., None])
     codes += half
     packed = np.clip(codes, 0, 2 * half - 1, out=codes).astype(np.uint8)
@@ -29,12 +28,12 @@ def quantise(weights: NDArray[np.float32], bits: int, block: int) -> tuple[Packe
 
 def pack(codes: NDArray[np.uint8]) -> Packed:
     """Two 4-bit codes to a byte, the even one low. Shape [..., n] to [..., n / 2]."""
-    return codes[..., ::2] | (codes[..., 1::2] << 4)
+    return (codes[..., ::2] | (codes[..., 1::2] << 4)).astype(np.uint8, copy=False)
 
 
 def unpack(packed: Packed) -> NDArray[np.uint8]:
     """The inverse of `pack`."""
-    return np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], -1)
+    return np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], -1).astype(np.uint8, copy=False)
 
 
 def restore(packed: Packed, scales: NDArray[np.float32], bits: int, inputs: int) -> NDArray[np.float32]:

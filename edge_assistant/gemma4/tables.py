@@ -1,7 +1,7 @@
 """Embedding tables that stay in their file: only the rows looked up are read.
 
-A row is one record, its codes and then its scales, so that a look-up touches one place of the file. The per-layer table of E2B has
-2.35 billion weights: in 4 bits it is 1.3 GB of file and a few pages of memory.
+A row is one record, its codes and then its scales, so that a look-up touches one place of the file. The per-layer table of E2B
+has 2.35 billion weights: in 4 bits it is 1.3 GB of file and a few pages of memory.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Text to token ids and back. Control tokens are looked up in the model's own tokenizer; text from outside can never become one."""
+"""Text to token ids and back. Control tokens are looked up in the model's tokenizer; text from outside never becomes one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,14 +56,15 @@ class Tokens:
         except Exception as fault:
             raise BundleError(f"{path} cannot be read as a tokenizer: {fault}", "make the bundle again") from fault
         self._plain.encode_special_tokens = True
-        ids = {name: self._open.token_to_id(text) for name, text in CONTROL.items()}
-        missing = [CONTROL[name] for name, value in ids.items() if value is None]
-        if missing:
+        found = {name: self._open.token_to_id(text) for name, text in CONTROL.items()}
+        ids = {name: id_ for name, id_ in found.items() if id_ is not None}
+        if missing := [text for name, text in CONTROL.items() if name not in ids]:
             raise BundleError(f"the tokenizer has no {', '.join(missing)}", "take the tokenizer of a Gemma 4")
         self.control = ControlIds(**ids)
-        special = {id_ for id_, token in self._open.get_added_tokens_decoder().items() if token.special}
-        self._forbidden = special | set(ids.values())
-        self._literals = sorted((self._open.id_to_token(id_) for id_ in self._forbidden), key=len, reverse=True)
+        special = {id_: token.content for id_, token in self._open.get_added_tokens_decoder().items() if token.special}
+        special |= {id_: CONTROL[name] for name, id_ in ids.items()}
+        self._forbidden = frozenset(special)
+        self._literals: list[str] = sorted(special.values(), key=len, reverse=True)
 
     def encode(self, text: str, *, control: bool = True) -> list[int]:
         """Text to ids, nothing added. With `control=False` what looks like a control token is spelt out in ordinary tokens."""

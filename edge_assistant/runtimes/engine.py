@@ -1,12 +1,12 @@
 """onnxruntime sessions over a bundle's graphs, fed with views of memory that stays where it is."""
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge_assistant.errors import BundleError
@@ -15,6 +15,7 @@ from edge_assistant.gemma4.clip import State
 from edge_assistant.gemma4.config import KINDS, TextConfig
 
 Array = NDArray[np.float32]
+_ort: Any = importlib.import_module("onnxruntime")  # it carries no types
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,9 @@ class Threads:
     """Wait for work in a loop: faster with two threads and more, at the price of a busy processor."""
 
 
-def open_graph(path: Path, threads: Threads) -> ort.InferenceSession:
+def open_graph(path: Path, threads: Threads) -> Any:
     """A session over one graph. Raises BundleError when onnxruntime refuses it."""
-    options = ort.SessionOptions()
+    options = _ort.SessionOptions()
     options.intra_op_num_threads = threads.count
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
@@ -37,7 +38,7 @@ def open_graph(path: Path, threads: Threads) -> ort.InferenceSession:
     # the fusion would turn the block transposes of the attention into strided reads
     options.add_session_config_entry("optimization.disable_specified_optimizers", "MatmulTransposeFusion")
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return _ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as fault:
         raise BundleError(f"{path} cannot be opened by onnxruntime: {fault}", "make the bundle again") from fault
 
@@ -47,7 +48,7 @@ class Graph:
 
     def __init__(self, path: Path, threads: Threads) -> None:
         self._session = open_graph(path, threads)
-        self.inputs = {node.name for node in self._session.get_inputs()}
+        self.inputs: set[str] = {node.name for node in self._session.get_inputs()}
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, Array]) -> None:
         """Run once. Inputs that the graph does not have are left out."""
@@ -112,7 +113,9 @@ class Decoder:
             "ple_rows": row.ple_rows,
             "positions": np.array([cache.length - 1], np.int64),
         }
-        for kind in (kind for kind in KINDS if f"key.{kind}" in self._upper.inputs):
+        for kind in KINDS:
+            if f"key.{kind}" not in self._upper.inputs:
+                continue
             view, source = cache.view(kind, cache.length - 1), config.source(kind)
             inputs[f"key_positions.{kind}"] = view.positions
             inputs[f"key.{kind}"] = cache.keys[source][view.begin : view.end]

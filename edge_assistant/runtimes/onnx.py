@@ -66,6 +66,7 @@ class OnnxModel:
 
     def embed(self, ids: list[int]) -> tuple[Array, Array]:
         """Input embeddings [n, hidden] and per-layer rows [n, layers · ple] of text tokens."""
+        ids = [self.config.text.pad_id if id_ in self.config.placeholders else id_ for id_ in ids]
         return self._embed.rows(ids), self.ple_rows(ids)
 
     def ple_rows(self, ids: list[int]) -> Array:
@@ -189,17 +190,17 @@ class OnnxSession:
             raise ValueError("a prefix is text: it cannot hold sound")
         row = self._row()
         part = path.with_name(f".{path.name}.part")
+        arrays: dict[str, Any] = {
+            "format": np.array(_PREFIX_FORMAT),
+            "model": np.array(self._model.bundle.identity),
+            "ids": np.array(self._ids, np.int64),
+            "hidden": row.hidden,
+            "embeds": row.embeds,
+            "ple_rows": row.ple_rows,
+            **self._cache.rows(),
+        }
         with part.open("wb") as file:
-            np.savez(
-                file,
-                format=np.array(_PREFIX_FORMAT),
-                model=np.array(self._model.bundle.identity),
-                ids=np.array(self._ids, np.int64),
-                hidden=row.hidden,
-                embeds=row.embeds,
-                ple_rows=row.ple_rows,
-                **self._cache.rows(),
-            )
+            np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
