@@ -208,8 +208,8 @@ class OnnxSession:
     def load_prefix(self, path: Path) -> bool:
         """Take the cache from a file; False, and nothing changed, if it is absent, broken, of another model or too long."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                kept: dict[str, NDArray[Any]] = dict(file)
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                kept: dict[str, NDArray[Any]] = dict(arrays)
             ids = [int(id_) for id_ in kept["ids"]]
             known = int(kept["format"]) == _PREFIX_FORMAT and str(kept["model"]) == self._model.bundle.identity
             row = Row(kept["hidden"], kept["embeds"], kept["ple_rows"])
