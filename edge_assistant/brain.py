@@ -1,0 +1,201 @@
+"""What the brain worker does with its session: one conversation, always such as it was heard.
+
+The cache is a line of turns. These places in it are remembered, so that it can be cut back to them:
+
+    <bos> system | <|turn>user <|audio>sound … | <audio|><turn|> <|turn>model | words | <|tool_call>… <|tool_response> …
+                 start                      heard                         answer  call
+"""
+
+import logging
+from collections.abc import Generator
+from contextlib import closing
+from typing import TypeAlias, cast
+
+from edge_assistant.frames import SAMPLE_RATE_HZ, Called, DecodeEnded, Response, Token
+from edge_assistant.prompt import (
+    BOS,
+    CALL_CLOSE,
+    MODEL_OPEN,
+    RESPONSE_OPEN,
+    TURN_CLOSE,
+    USER_OPEN,
+    MalformedCall,
+    ToolCall,
+    format_response,
+    harmless,
+    parse_call,
+)
+from edge_assistant.reply import ReplyReader
+from edge_assistant.runtime import Pcm, Sampling, Session
+from edge_assistant.runtime import Token as ModelToken
+from edge_assistant.worker import Job
+
+log = logging.getLogger(__name__)
+
+Decoding: TypeAlias = Generator[ModelToken, None, None]
+"""What `decode` gives, by its contract: tokens, until it is closed."""
+
+NOT_UNDERSTOOD = "Sorry, I did not understand that."
+CANNOT = "I can't do that here."
+
+CLIP_SAMPLES = 30 * SAMPLE_RATE_HZ
+"""Longest clip of sound: longer speech goes on as a further clip in the same turn."""
+CALLS_A_TURN = 3
+"""Tool calls after which a reply is given up: a model that goes on calling has lost its way."""
+TURN_TOKENS = 512
+"""Room that a turn should find in the cache (a question of ten seconds and its reply); if not, old turns are forgotten."""
+SAMPLES_A_TOKEN = 640
+REPLY_TOKENS = 160
+"""Room kept free for the reply while sound comes in."""
+
+
+class Brain:
+    """Owns the session; every method runs on the brain worker's thread."""
+
+    def __init__(self, session: Session, system: str = "", sampling: Sampling | None = None) -> None:
+        """`system` is the system turn, fed where the model wants one."""
+        self._session = session
+        self._system = system if session.prompting.system else ""
+        self._sampling = sampling or Sampling()
+        self._start = self._heard = self._answer = 0
+        self._open = False
+        """A clip is open: the user's turn is not closed yet."""
+        self._clip = self._clip_heard = 0
+        """Samples in the open clip."""
+        self._room = 0
+        """Samples that the open turn may still hear."""
+        self._calls = 0
+
+    def open(self) -> None:
+        """Feed what stands before every conversation."""
+        self._session.feed_text(BOS + self._system)
+        self._start = self._session.position
+
+    def begin(self) -> None:
+        """Open the user's turn."""
+        session = self._session
+        if session.capacity - session.position < min(TURN_TOKENS, session.capacity // 2) and session.position > self._start:
+            log.info("the cache is nearly full: earlier turns are forgotten")
+            session.cut(self._start)
+        session.feed_text(USER_OPEN if session.position == self._start else "\n" + USER_OPEN)
+        self._room = (session.capacity - session.position - REPLY_TOKENS) * SAMPLES_A_TOKEN
+        session.begin_audio()
+        self._open, self._clip = True, 0
+
+    def hear(self, pcm: Pcm) -> None:
+        """Feed sound to the open turn."""
+        session = self._session
+        if self._room < len(pcm):
+            if self._room:
+                log.warning("the speech is too long for the model's cache: the rest of it is not heard")
+            self._room = 0
+            return
+        self._room -= len(pcm)
+        if self._clip >= CLIP_SAMPLES:
+            session.end_audio()
+            session.begin_audio()
+            self._clip = 0
+        session.feed_audio(pcm)
+        self._clip += len(pcm)
+
+    def rewind(self) -> None:
+        """The guess was wrong: the sound is open again where it stopped."""
+        if not self._open:  # or the guess was given up before it began
+            self._session.cut(self._heard)
+            self._open, self._clip = True, self._clip_heard
+
+    def reply(self, number: int) -> Job:
+        """Close the user's turn and decode."""
+        self._hand_over()
+        self._calls = 0
+        yield from self._decode(number)
+
+    def go_on(self, number: int, responses: tuple[Response, ...]) -> Job:
+        """Feed what the tools returned and decode on."""
+        self._session.feed_text(RESPONSE_OPEN.join(format_response(each.name, each.values) for each in responses))
+        yield from self._decode(number)
+
+    def remember(self, text: str) -> None:
+        """The user heard only `text` since the last tool response: keep that, and no more."""
+        if self._open:  # the reply was given up before it began
+            self._hand_over()
+        self._session.cut(self._answer)
+        self._session.feed_text(harmless(text) + TURN_CLOSE)
+
+    def _hand_over(self) -> None:
+        """Close the user's turn and open the model's."""
+        session = self._session
+        self._heard, self._clip_heard, self._open = session.position, self._clip, False
+        session.end_audio()
+        session.feed_text(f"{TURN_CLOSE}\n{MODEL_OPEN}")
+        self._answer = session.position
+
+    def _decode(self, number: int) -> Job:
+        """Decode up to a stop; tell what is to be spoken, and what is called."""
+        session = self._session
+        self._answer = call_at = session.position
+        while True:
+            reader, last, before = ReplyReader(), None, session.position
+            with closing(cast(Decoding, session.decode(self._sampling))) as tokens:
+                for last in tokens:
+                    if not reader.calls:
+                        call_at = before  # where the call begins, if this token opens one
+                    text = reader.push(last)
+                    if not last.stop:
+                        before = session.position
+                    yield Token(number, text)
+            if not reader.calls and not (last and last.text == RESPONSE_OPEN):
+                self._close(last, before, TURN_CLOSE)
+                break
+            if reader.calls and reader.call_probability < session.prompting.min_call_probability:
+                log.info("a call of probability %.3f is not done: %s", reader.call_probability, "".join(reader.calls))
+                yield self._instead(number, call_at, NOT_UNDERSTOOD)
+                break
+            self._calls += 1
+            if self._calls > CALLS_A_TURN:
+                yield self._instead(number, call_at, CANNOT)
+                break
+            try:
+                calls = _read(reader.calls)
+            except MalformedCall as error:
+                log.warning("the model's call cannot be read: %s", error)
+                if self._calls > 1:
+                    yield self._instead(number, call_at, CANNOT)
+                    break
+                self._close(last, before, RESPONSE_OPEN)
+                session.feed_text(format_response("unknown", {"error": "that call cannot be read"}))
+                self._answer = session.position
+                continue
+            self._close(last, before, RESPONSE_OPEN)
+            yield Called(number, calls)
+            return
+        yield DecodeEnded(number)
+
+    def _close(self, last: ModelToken | None, before: int, mark: str) -> None:
+        """Have the cache end with `mark`, whatever token the model stopped at."""
+        if last is not None and last.stop and last.text == mark:
+            return
+        self._session.cut(before)
+        self._session.feed_text(mark)
+
+    def _instead(self, number: int, call_at: int, sentence: str) -> Token:
+        """The call is as if never written: a sentence stands in its place."""
+        self._session.cut(call_at)
+        self._session.feed_text(sentence + TURN_CLOSE)
+        return Token(number, " " + sentence)
+
+
+def _read(texts: list[str]) -> tuple[ToolCall, ...]:
+    """Every call as written, read.
+
+    Raises:
+        MalformedCall: one of them cannot be, or there is none.
+    """
+    calls: list[ToolCall] = []
+    for text in texts:
+        if not text.endswith(CALL_CLOSE) or (call := parse_call(text)) is None:
+            raise MalformedCall(f"expected a whole call, found {text[:40]!r}")
+        calls.append(call)
+    if not calls:
+        raise MalformedCall("expected a call before its response")
+    return tuple(calls)

@@ -1,0 +1,147 @@
+"""The vocabulary: one clock, and the events that travel on it.
+
+The clock is the microphone. Its unit is the frame: 512 samples of 16 kHz mono, 32 ms. Nothing in the loop asks the computer
+what time it is to decide anything.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edge_assistant.prompt import ToolCall, Value
+from edge_assistant.runtime import Pcm
+
+SAMPLE_RATE_HZ = 16_000
+FRAME_SAMPLES = 512
+"""What Silero's detector asks for."""
+FRAME_MS = 1000 * FRAME_SAMPLES // SAMPLE_RATE_HZ
+
+
+def frames(ms: int) -> int:
+    """Milliseconds to whole frames, rounded up: a wait is never shorter than asked."""
+    return -(-ms // FRAME_MS)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One frame from the microphone. It keeps its number when one before it was lost, so that a gap shows."""
+
+    number: int
+    """Frames since the microphone opened."""
+    pcm: Pcm
+    """Shape [FRAME_SAMPLES]."""
+
+
+# What the endpointer tells. `frame` is the frame number at which it was so, which is earlier than the one that showed it.
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """Somebody speaks."""
+
+    frame: int
+    """The first frame of speech."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechPaused:
+    """Silence, long enough to think on suspicion."""
+
+    frame: int
+    """The first frame of silence."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechResumed:
+    """The pause was only a pause."""
+
+    frame: int
+    """The first frame of speech."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """The turn is the assistant's."""
+
+    frame: int
+    """The first frame of silence."""
+
+
+# What the workers tell. Every attempt at a reply has a number of its own: news of one that was given up is late, and dropped.
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """The model has decoded one token."""
+
+    reply: int
+    text: str
+    """What of it is to be spoken; "" for a control token, or inside a tool call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """The model has stopped to have tools run."""
+
+    reply: int
+    calls: tuple[ToolCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What one tool gave back."""
+
+    name: str
+    values: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The tools have run."""
+
+    reply: int
+    responses: tuple[Response, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeEnded:
+    """The model has nothing more to say."""
+
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sounding:
+    """The first sample of this reply has left the loudspeaker."""
+
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """The last sample of this sentence has left the loudspeaker."""
+
+    reply: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A worker's job broke."""
+
+    reply: int
+    worker: str
+    """brain, mouth, hands or microphone."""
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A timer rings."""
+
+    text: str
+    """What to say about it."""
+
+
+SpeechEvent = SpeechStarted | SpeechPaused | SpeechResumed | SpeechEnded
+WorkEvent = Token | Called | Returned | DecodeEnded | Sounding | Spoken | Failed
+Event = SpeechEvent | WorkEvent | Due

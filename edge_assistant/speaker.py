@@ -1,0 +1,95 @@
+"""The loudspeaker's queue: bounded, emptied at once, and it says what has been heard."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+
+from edge_assistant.frames import Sounding, Spoken, WorkEvent
+from edge_assistant.runtime import Pcm
+
+CAPACITY_S = 10.0
+"""Sound that may wait; a mouth that is further ahead waits too."""
+
+
+class Speaker:
+    """Sound goes in by sentences (`write`, `mark`), and out by the block (`pull`) as the device plays it."""
+
+    def __init__(
+        self, rate_hz: int, post: Callable[[WorkEvent], None], *, patience_s: float = 0.0, latency_s: float = 0.0
+    ) -> None:
+        """`patience_s`: how long `write` waits for room. `latency_s`: from `pull` to the ear."""
+        self.rate_hz = rate_hz
+        self._post = post
+        self._patience_s = patience_s
+        self._latency = round(latency_s * rate_hz)
+        self._room = threading.Condition()
+        self._queue: deque[tuple[int, Pcm | Spoken]] = deque()
+        self._waiting = 0
+        """Samples in the queue."""
+        self._pulled = 0
+        self._leaving: deque[tuple[int, WorkEvent]] = deque()
+        """Events, and the sample count at which the ear has them."""
+        self._sounding = 0
+        """The reply whose sound was pulled last."""
+        self._hushed = 0
+        """Sound of this reply and of replies before it is not wanted."""
+
+    def write(self, reply: int, pcm: Pcm) -> bool:
+        """Queue a piece of sound (shape [samples]) of a reply; False if there is no room for it yet."""
+        with self._room:
+            if reply > self._hushed and not self._room.wait_for(lambda: self._fits(reply, len(pcm)), self._patience_s):
+                return False
+            if reply > self._hushed:
+                self._queue.append((reply, pcm))
+                self._waiting += len(pcm)
+        return True
+
+    def mark(self, event: Spoken) -> None:
+        """Post this event when all that was written before it has been heard."""
+        with self._room:
+            if event.reply > self._hushed:
+                self._queue.append((event.reply, event))
+
+    def flush(self, reply: int) -> None:
+        """Be silent now, and for whatever still comes of this reply or of replies before it."""
+        with self._room:
+            self._hushed = max(self._hushed, reply)
+            self._queue.clear()
+            self._leaving.clear()
+            self._waiting = 0
+            self._room.notify_all()
+
+    def pull(self, samples: int) -> Pcm:
+        """The next block for the device, shape [samples]; silence where there is nothing to say."""
+        block = np.zeros(samples, np.float32)
+        with self._room:
+            filled = 0
+            while self._queue:
+                reply, item = self._queue[0]
+                if isinstance(item, Spoken):
+                    self._leaving.append((self._pulled + filled + self._latency, item))
+                    self._queue.popleft()
+                    continue
+                if filled == samples:
+                    break
+                if reply != self._sounding:
+                    self._sounding = reply
+                    self._leaving.append((self._pulled + filled + self._latency, Sounding(reply)))
+                taken = min(samples - filled, len(item))
+                block[filled : filled + taken] = item[:taken]
+                filled += taken
+                self._waiting -= taken
+                self._queue.popleft()
+                if taken < len(item):
+                    self._queue.appendleft((reply, item[taken:]))
+            self._pulled += samples
+            while self._leaving and self._leaving[0][0] <= self._pulled:
+                self._post(self._leaving.popleft()[1])
+            self._room.notify_all()
+        return block
+
+    def _fits(self, reply: int, samples: int) -> bool:
+        fits = not self._waiting or self._waiting + samples <= CAPACITY_S * self.rate_hz
+        return fits or reply <= self._hushed

@@ -1,0 +1,273 @@
+"""Whose turn it is: a table, and the commands that each step gives. No thread, no clock, no I/O.
+
+      SpeechStarted     SpeechPaused       SpeechEnded            all heard
+IDLE ------> HEARING <-----------> GUESSING ------> REPLYING ------> IDLE
+ |              ^     SpeechResumed                    |              ^
+ |              '--------------------------------------'              |
+ |                       SpeechStarted (barge-in)                     |
+ '------------------------------> RINGING ----------------------------'
+                 Due                                 heard
+
+A reply that is decoded in GUESSING is only a guess: nothing of it is spoken and none of its tools run before SpeechEnded.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from edge_assistant.frames import (
+    Called,
+    DecodeEnded,
+    Due,
+    Event,
+    Failed,
+    Response,
+    Returned,
+    Sounding,
+    SpeechEnded,
+    SpeechPaused,
+    SpeechResumed,
+    SpeechStarted,
+    Spoken,
+    Token,
+)
+from edge_assistant.prompt import ToolCall
+from edge_assistant.sentences import Sentences
+
+APOLOGY = "Sorry, something went wrong."
+
+
+class State(Enum):
+    """Whose turn it is."""
+
+    IDLE = auto()
+    HEARING = auto()
+    GUESSING = auto()
+    REPLYING = auto()
+    RINGING = auto()
+
+
+TRANSITIONS: dict[State, dict[type[Event], State]] = {
+    State.IDLE: {SpeechStarted: State.HEARING, Due: State.IDLE},
+    State.HEARING: {SpeechPaused: State.GUESSING, Due: State.HEARING},
+    State.GUESSING: {
+        SpeechResumed: State.HEARING,
+        SpeechEnded: State.REPLYING,
+        Token: State.GUESSING,
+        Called: State.GUESSING,
+        DecodeEnded: State.GUESSING,
+        Failed: State.GUESSING,
+        Due: State.GUESSING,
+    },
+    State.REPLYING: {
+        SpeechStarted: State.HEARING,
+        Token: State.REPLYING,
+        Called: State.REPLYING,
+        Returned: State.REPLYING,
+        DecodeEnded: State.REPLYING,
+        Sounding: State.REPLYING,
+        Spoken: State.REPLYING,
+        Failed: State.REPLYING,
+        Due: State.REPLYING,
+    },
+    State.RINGING: {
+        SpeechStarted: State.HEARING,
+        Sounding: State.RINGING,
+        Spoken: State.IDLE,
+        Failed: State.IDLE,
+        Due: State.RINGING,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """Open the user's turn in the cache; feed it the pre-roll and every frame from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Close the user's turn in the cache and decode."""
+
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rewind:
+    """The user was not done: stop decoding, cut the cache back to the last audio heard, go on feeding it."""
+
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Run the tools that the model called."""
+
+    reply: int
+    calls: tuple[ToolCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """Give the model what its tools returned, and decode on."""
+
+    reply: int
+    responses: tuple[Response, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Speak a sentence."""
+
+    reply: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Sound the bell, then speak a sentence."""
+
+    reply: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hush:
+    """Empty the loudspeaker now; stop decoding, tools and synthesis up to this reply."""
+
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """The reply is over."""
+
+    text: str
+    """What the user heard of it, since the last tool response."""
+    cut: bool
+    """That is not what the cache holds: put it right."""
+
+
+Command = Hear | Reply | Rewind | Use | GoOn | Say | Ring | Hush | Remember
+
+
+@dataclass
+class Answer:
+    """One reply on its way: decoded, not yet sent to the voice, sent, heard."""
+
+    sentences: Sentences = field(default_factory=Sentences)
+    ready: list[str] = field(default_factory=list[str])
+    said: int = 0
+    heard: list[str] = field(default_factory=list[str])
+    before: int = 0
+    """Sentences that came before the last tool response."""
+    calls: tuple[ToolCall, ...] = ()
+    """Wait for the user's turn to be over."""
+    ended: bool = False
+    broken: bool = False
+    """What is heard is not what was decoded."""
+
+
+class Turn:
+    """The state of the conversation. `step` is its only door."""
+
+    def __init__(self) -> None:
+        self.state = State.IDLE
+        self.reply = 0
+        """Number of the attempt at a reply that counts."""
+        self._answer = Answer()
+        self._rings: list[str] = []
+
+    def is_late(self, event: Event) -> bool:
+        """Is this news of a reply that is over, or was given up?"""
+        return getattr(event, "reply", self.reply) != self.reply
+
+    def step(self, event: Event) -> list[Command]:
+        """Take one event that is not late; return the commands that it causes, in order.
+
+        Raises:
+            LookupError: the event cannot happen in this state.
+        """
+        before = self.state
+        try:
+            self.state = TRANSITIONS[before][type(event)]
+        except KeyError:
+            raise LookupError(f"{type(event).__name__} cannot happen in {before.name}") from None
+        match before, event:
+            case State.REPLYING, SpeechStarted():
+                return [Hush(self.reply), self._remember(cut=True), self._hear()]
+            case State.RINGING, SpeechStarted():
+                return [Hush(self.reply), self._hear()]
+            case _, SpeechStarted():
+                return [self._hear()]
+            case _, SpeechPaused():
+                return [Reply(self.reply)]
+            case _, SpeechResumed():
+                given_up = self.reply
+                self._next()
+                return [Rewind(given_up)]
+            case _, Returned(_, responses):
+                self._answer.before = self._answer.said
+                return [GoOn(self.reply, responses)]
+            case State.REPLYING, Failed(_, "mouth", _):
+                # The voice itself is broken: what is not heard yet never will be.
+                commands: list[Command] = [Hush(self.reply), self._remember(cut=True)]
+                self.state = State.IDLE
+                self._next()
+                return commands + self._give()
+            case _, Due(text):
+                self._rings.append(text)
+                return self._give()
+            case State.RINGING, _:
+                return self._give()
+            case _:
+                self._note(event)
+                return self._give()
+
+    def _note(self, event: Event) -> None:
+        """Take what a worker tells of the reply."""
+        answer = self._answer
+        match event:
+            case Token(_, text):
+                answer.ready += answer.sentences.push(text)
+            case Called(_, calls):
+                answer.ready += answer.sentences.flush()
+                answer.calls = calls
+            case DecodeEnded():
+                answer.ready += answer.sentences.flush()
+                answer.ended = True
+            case Failed():
+                answer.ready += [*answer.sentences.flush(), APOLOGY]
+                answer.ended = answer.broken = True
+            case Spoken(_, text):
+                answer.heard.append(text)
+            case _:
+                pass
+
+    def _give(self) -> list[Command]:
+        """The commands for what can be done now."""
+        answer, commands = self._answer, list[Command]()
+        if self.state is State.REPLYING:
+            commands += [Say(self.reply, text) for text in answer.ready]
+            answer.said += len(answer.ready)
+            answer.ready = []
+            if answer.calls:
+                commands.append(Use(self.reply, answer.calls))
+                answer.calls = ()
+            if answer.ended and len(answer.heard) == answer.said:
+                self.state = State.IDLE
+                commands.append(self._remember(cut=answer.broken))
+        if self.state is State.IDLE and self._rings:
+            self.state = State.RINGING
+            self._next()
+            commands.append(Ring(self.reply, self._rings.pop(0)))
+        return commands
+
+    def _hear(self) -> Hear:
+        self._next()
+        return Hear()
+
+    def _next(self) -> None:
+        self.reply, self._answer = self.reply + 1, Answer()
+
+    def _remember(self, cut: bool) -> Remember:
+        return Remember(" ".join(self._answer.heard[self._answer.before :]), cut)

@@ -1,0 +1,55 @@
+"""`edge-assistant ask`: recorded questions, spoken answers."""
+
+import argparse
+import sys
+from pathlib import Path
+
+HELP = "answer a recorded question aloud"
+EXAMPLE = """\
+examples:
+  edge-assistant ask question.wav
+  edge-assistant ask "set a timer.wav" "how long.flac" --say answers.wav
+  edge-assistant ask question.wav --pace fast --json | jq .event
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what it takes."""
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="WAV", help="recordings (WAV, FLAC, OGG), turns of one conversation"
+    )
+    parser.add_argument(
+        "--model", default="pocket", metavar="pocket|BUNDLE", help="a shipped model, or a bundle's folder (pocket)"
+    )
+    parser.add_argument(
+        "--pace",
+        choices=["realtime", "fast"],
+        default="realtime",
+        help="as a microphone would give it, or as fast as can be, computing taking no time on the clock (realtime)",
+    )
+    parser.add_argument("--say", type=Path, metavar="OUT.wav", help="write what is spoken to a file instead of the loudspeaker")
+    parser.add_argument("--vad", choices=["silero", "webrtc"], default="silero", help="voice-activity detector (silero)")
+    show = parser.add_mutually_exclusive_group()
+    show.add_argument("--json", action="store_true", help="one event a line on stdout")
+    show.add_argument("-q", "--quiet", action="store_true", help="print only what is said")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do it. Raises EdgeAssistantError."""
+    from edge_assistant import timeline  # noqa: PLC0415
+    from edge_assistant.ask import PACES, Parts  # noqa: PLC0415
+    from edge_assistant.models import find_model  # noqa: PLC0415
+    from edge_assistant.recording import Recording  # noqa: PLC0415
+    from edge_assistant.runtimes.onnx import OnnxModel  # noqa: PLC0415
+    from edge_assistant.sinks import choose_sink  # noqa: PLC0415
+    from edge_assistant.vad import VADS  # noqa: PLC0415
+    from edge_assistant.voice import EspeakVoice  # noqa: PLC0415
+
+    recordings = [Recording(path) for path in args.files]
+    bundle = find_model(args.model)
+    show = timeline.json_lines if args.json else timeline.answers if args.quiet else timeline.table
+    sink = choose_sink(args.say, aloud=args.pace == "realtime")
+    with sink:
+        session = OnnxModel.open(bundle).session()
+        parts = Parts(session, VADS[args.vad](), EspeakVoice(), sink, show(sys.stdout))
+        PACES[args.pace](recordings, parts)

@@ -1,0 +1,102 @@
+"""A sentence in, its sound out."""
+
+import importlib
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import soundfile as sf  # pyright: ignore[reportMissingTypeStubs]
+
+from edge_assistant.errors import VoiceError
+from edge_assistant.runtime import Pcm
+
+PATIENCE_S = 20.0
+"""A sentence takes milliseconds; after this long the engine is stuck."""
+
+
+class Voice(Protocol):
+    """Speaks. Owned by one thread, on which it is opened too."""
+
+    def open(self) -> None:
+        """Get ready, so that the first sentence need not wait.
+
+        Raises:
+            VoiceError: it cannot speak on this machine.
+        """
+        ...
+
+    def say(self, text: str) -> tuple[Pcm, int]:
+        """The sound of a sentence (shape [samples]) and its rate in hertz."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class EspeakVoice:
+    """espeak-ng through pyttsx3: 10 ms a sentence, anywhere.
+
+    pyttsx3 cannot play on Linux: its `runAndWait` returns while the sound is still to come. What works is one `save_to_file`
+    and one `runAndWait` for each sentence, the wait for `finished-utterance`, and then the file, kept in memory (/dev/shm).
+    """
+
+    def __init__(self, rate_wpm: int = 165) -> None:
+        self._rate_wpm = rate_wpm
+        self._engine: Any = None
+        self._finished = threading.Event()
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def open(self) -> None:
+        """Load espeak-ng.
+
+        Raises:
+            VoiceError: the library is not installed, or does not start.
+        """
+        try:
+            driver = importlib.import_module("pyttsx3.drivers.espeak")
+            setattr(driver, "print", _silence)  # noqa: B010 - it prints each file's name to stdout, which is ours
+            self._engine = importlib.import_module("pyttsx3").init("espeak")
+        except (ImportError, OSError, RuntimeError, ValueError) as error:
+            raise VoiceError(f"the espeak-ng voice does not start ({error})", "apt install libespeak-ng1") from error
+        self._engine.connect("finished-utterance", self._note)
+        self._engine.setProperty("rate", self._rate_wpm)
+        memory = Path("/dev/shm")
+        in_memory = memory.is_dir() and os.access(memory, os.W_OK)
+        self._folder = tempfile.TemporaryDirectory(prefix="edge-assistant-", dir=memory if in_memory else None)
+
+    def say(self, text: str) -> tuple[Pcm, int]:
+        """Speak a sentence into memory.
+
+        Raises:
+            VoiceError: the engine gave no sound.
+        """
+        assert self._folder is not None, "open() first"
+        path = Path(self._folder.name) / "sentence.wav"
+        self._finished.clear()
+        self._engine.save_to_file(text, str(path))
+        self._engine.runAndWait()
+        if not self._finished.wait(PATIENCE_S):
+            raise VoiceError(f"the voice did not finish a sentence in {PATIENCE_S:.0f} s")
+        try:
+            sound: Any = sf.read(path, dtype="float32")
+            path.unlink()
+        except (OSError, sf.LibsndfileError) as error:
+            raise VoiceError(f"the voice gave no sound ({error})") from error
+        return sound
+
+    def close(self) -> None:
+        """Remove the private folder."""
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _note(self, name: str | None, completed: bool) -> None:
+        self._finished.set()
+
+
+VOICES: dict[str, Callable[[], Voice]] = {"espeak": EspeakVoice}
+
+
+def _silence(*_: object) -> None: ...
