@@ -307,6 +307,14 @@ def test_larger_chunks_say_the_same(bundle: Path, model: OnnxModel, chunk: int) 
     assert np.abs(expected.logits() - other.logits()).max() < 5e-3
 
 
+@pytest.mark.parametrize("how", [{"threads": 2}, {"threads": 2, "spin": True}, {"threads": 2, "shared": True}])
+def test_threads_change_nothing(bundle: Path, model: OnnxModel, how: dict[str, bool]) -> None:
+    expected, other = model.session(64), OnnxModel.open(bundle, **how).session(64)  # type: ignore[arg-type]
+    for session in (expected, other):
+        session.feed_text("<bos>hello there, " + TAIL)
+    assert np.abs(expected.logits() - other.logits()).max() < 5e-3
+
+
 @pytest.mark.parametrize("bits", [8, 4])
 def test_quantised_bundles_hear_and_answer(checkpoint: Path, tmp_path: Path, bits: int) -> None:
     export(checkpoint, tmp_path / "b", decoder_bits=bits, table_bits=bits)
