@@ -2,9 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +20,16 @@ _ort: Any = importlib.import_module("onnxruntime")  # it carries no types
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """How onnxruntime may use the processor."""
+    """How onnxruntime may use the processor.
+
+    Each graph has its own pool, and one works at a time. (A pool for the whole process exists too, but with it onnxruntime refuses
+    every session that has its own, the voice detector's among them.)
+    """
 
     count: int = 1
     """Threads of a graph, the caller's included."""
     spin: bool = False
     """Wait for work in a loop: faster with two threads and more, at the price of a busy processor while a graph runs."""
-    shared: bool = False
-    """One pool of threads for all graphs of the process instead of one for each. It spins, and the first model sets its size."""
 
 
 def open_graph(path: Path, threads: Threads) -> Any:
@@ -40,22 +40,12 @@ def open_graph(path: Path, threads: Threads) -> Any:
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads.spin else "0")
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    if threads.shared:
-        _share_pool(threads.count)
-        options.use_per_session_threads = False
     # the fusion would turn the block transposes of the attention into strided reads
     options.add_session_config_entry("optimization.disable_specified_optimizers", "MatmulTransposeFusion")
     try:
         return _ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as fault:
         raise BundleError(f"{path} cannot be opened by onnxruntime: {fault}", "make the bundle again") from fault
-
-
-@cache
-def _share_pool(count: int) -> None:
-    """Make the process's one pool; a pool that is there already stays as it is."""
-    with suppress(Exception):  # onnxruntime refuses a second size with an exception of its own
-        _ort.set_global_thread_pool_sizes(count, 1)
 
 
 class Graph:
