@@ -72,6 +72,6 @@ class Mel:
         if not strength:
             return windows[:, :-1]
         if not self.config.preemphasis_htk:
-            return windows[:, 1:] - strength * windows[:, :-1]
+            return np.subtract(windows[:, 1:], windows[:, :-1] * strength)
         first = windows[:, :1] * np.float32(1.0 - self.config.preemphasis)
         return np.concatenate([first, windows[:, 1:-1] - strength * windows[:, :-2]], axis=1)

@@ -22,8 +22,8 @@ _ort: Any = importlib.import_module("onnxruntime")  # it carries no types
 class Threads:
     """How onnxruntime may use the processor.
 
-    Each graph has its own pool, and one works at a time. (A pool for the whole process exists too, but with it onnxruntime refuses
-    every session that has its own, the voice detector's among them.)
+    Each graph has its own pool, and one works at a time. (A pool for the whole process exists too, but with it onnxruntime
+    refuses every session that has its own, the voice detector's among them.)
     """
 
     count: int = 1

@@ -53,12 +53,12 @@ class OnnxModel:
         self._ple = Table(bundle.path("ple.bin"), manifest.ple, ple_scale(text)) if manifest.ple else None
 
     @classmethod
-    def open(cls, bundle: Path, *, threads: int = 1, spin: bool = False, shared: bool = False, chunk: int = CHUNK) -> "OnnxModel":
+    def open(cls, bundle: Path, *, threads: int = 1, spin: bool = False, chunk: int = CHUNK) -> "OnnxModel":
         """Open a bundle's folder. Raises BundleError.
 
-        `threads`, `spin` and `shared`: see `Threads`; `chunk`: soft tokens encoded at once, more is cheaper and later.
+        `threads` and `spin`: see `Threads`; `chunk`: soft tokens encoded at once, more is cheaper and later.
         """
-        return cls(Bundle.open(bundle), Threads(threads, spin, shared), chunk)
+        return cls(Bundle.open(bundle), Threads(threads, spin), chunk)
 
     def session(self, capacity: int = 4096) -> "OnnxSession":
         """A new conversation of at most `capacity` tokens. Its memory is touched only as far as the conversation comes."""

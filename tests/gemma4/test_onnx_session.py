@@ -307,7 +307,7 @@ def test_larger_chunks_say_the_same(bundle: Path, model: OnnxModel, chunk: int) 
     assert np.abs(expected.logits() - other.logits()).max() < 5e-3
 
 
-@pytest.mark.parametrize("how", [{"threads": 2}, {"threads": 2, "spin": True}, {"threads": 2, "shared": True}])
+@pytest.mark.parametrize("how", [{"threads": 2}, {"threads": 2, "spin": True}])
 def test_threads_change_nothing(bundle: Path, model: OnnxModel, how: dict[str, bool]) -> None:
     expected, other = model.session(64), OnnxModel.open(bundle, **how).session(64)  # type: ignore[arg-type]
     for session in (expected, other):
