@@ -139,9 +139,9 @@ class Graph:
         self._outputs.append(helper.make_tensor_value_info(name, kind, shape))
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
-        """A tensor: a small one in the graph itself, others in the file of weights."""
+        """A tensor: whole numbers, which shapes are inferred from, and small ones in the graph itself, others in the file."""
         if name not in self._initialisers:
-            if value.nbytes <= _INLINE_BYTES:
+            if value.dtype == np.int64 or value.nbytes <= _INLINE_BYTES:
                 self._initialisers[name] = numpy_helper.from_array(value, name)
             else:
                 self._initialisers[name] = self.weights.write(name, iter([value]), value.dtype, value.shape)
