@@ -89,12 +89,7 @@ class _Encoder:
             x = g.op("Relu", g.op("LayerNormalization", x, scale, axis=-1, epsilon=self.audio.epsilon))
             if i == 0:
                 # row j has mel frame 2j - 2 of the chunk in its middle; where that is padding the row counts as padding too
-                rows = g.op(
-                    "Range",
-                    g.scalar_int(0),
-                    g.op("Squeeze", g.op("Shape", x, start=1, end=2), g.ints(0)),
-                    g.scalar_int(1),
-                )
+                rows = self._range(g.op("Shape", x, start=1, end=2))
                 middle = g.op("Sub", g.op("Mul", rows, g.ints(2)), g.ints(2))
                 heard = g.op("Cast", g.op("Less", middle, valid), to=FLOAT)
                 x = g.op("Mul", x, g.op("Unsqueeze", heard, g.ints(0, 2, 3)))

@@ -13,6 +13,7 @@ from edge_assistant.errors import BundleError
 from edge_assistant.gemma4.cache import Cache
 from edge_assistant.gemma4.clip import State
 from edge_assistant.gemma4.config import KINDS, TextConfig
+from edge_assistant.gemma4.encoder import FRAMES_PER_TOKEN
 
 Array = NDArray[np.float32]
 _ort: Any = importlib.import_module("onnxruntime")  # it carries no types
@@ -142,6 +143,6 @@ class Encoder:
         inputs: dict[str, NDArray[Any]] = {"mel": np.ascontiguousarray(mel[None]), **state}
         inputs |= {"valid": np.array([valid], np.int64), "past": np.array([past], np.int64)}
         after = {name: np.empty_like(array) for name, array in state.items()}
-        soft = np.empty((1, len(mel) // 4, self._hidden), np.float32)
+        soft = np.empty((1, len(mel) // FRAMES_PER_TOKEN, self._hidden), np.float32)
         self._graph.run(inputs, {"soft": soft, **{f"{name}_out": array for name, array in after.items()}})
         return soft[0], after

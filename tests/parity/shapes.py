@@ -97,7 +97,7 @@ SHAPES: dict[str, Shape] = {
     "window-beyond-context": Shape({"sliding_window": 512}),
     "all-full": Shape({"num_hidden_layers": 4, "layer_types": [FULL] * 4, "num_kv_shared_layers": 2}),
     "alternating": Shape({"layer_types": [SLIDING, FULL] * 3, "num_kv_shared_layers": 2}),
-    "one-layer": Shape({"num_hidden_layers": 1, "layer_types": [FULL], "num_kv_shared_layers": 0}),
+    "two-layers": Shape({"num_hidden_layers": 2, "layer_types": [SLIDING, FULL], "num_kv_shared_layers": 0}),
     "narrow-shared-mlp": Shape({"use_double_wide_mlp": False}),
     "other-rope": Shape(
         {
