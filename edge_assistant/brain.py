@@ -164,7 +164,6 @@ class Brain:
                     break
                 self._close(last, before, RESPONSE_OPEN)
                 session.feed_text(format_response("unknown", {"error": "that call cannot be read"}))
-                self._answer = session.position
                 continue
             self._close(last, before, RESPONSE_OPEN)
             yield Called(number, calls)

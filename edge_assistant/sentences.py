@@ -20,8 +20,8 @@ _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?<=\d)\s*\*\s*(?=\d)"), " times "),
     (re.compile(r"[*`#~|<>{}\\^]+"), " "),
     (re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f\u200d\ufffd]+"), " "),
-    (re.compile(r"\s+([.,!?;:])"), r"\1"),
-    (re.compile(r"\s+"), " "),
+    (re.compile(r"[\s\x00-\x1f\x7f-\x9f]+"), " "),
+    (re.compile(r" +([.,!?;:])"), r"\1"),
 )
 
 

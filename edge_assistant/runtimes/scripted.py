@@ -91,8 +91,8 @@ class ScriptedSession:
             self.sound = self.sound[:kept]
 
     def decode(self, sampling: Sampling) -> Iterator[Token]:
-        """The next line of the script: as many as were decoded since the beginning, given what the cache still holds."""
-        line = sum(piece in ("<|turn>model", "<|tool_response>") for piece in self._marks_of_replies()) - 1
+        """The line of the script that the cache calls for: one for every model turn in it, and one for every tool response."""
+        line = self.text.count("<|turn>model") + self.text.count("<|tool_response>") - 1
         reply = self.replies[line] if 0 <= line < len(self.replies) else "<turn|>"
         for number, piece in enumerate(_PIECE.findall(reply)):
             if number == sampling.max_tokens:
@@ -108,12 +108,6 @@ class ScriptedSession:
         """Take the cache from a file."""
         self.cache = path.read_text().split("\0")
         return True
-
-    def _marks_of_replies(self) -> list[str]:
-        joined: list[str] = []
-        for before, piece in zip(["", *self.cache], self.cache, strict=False):
-            joined.append(before + piece if before == "<|turn>" else piece)
-        return joined
 
     def _add(self, piece: str) -> None:
         if len(self.cache) >= self.capacity:

@@ -1,0 +1,247 @@
+"""The world on the microphone's clock. Assistant, brain, tools and loudspeaker are the real ones; only the workers' speed, the
+voice and the model's words are scripted. A mark is a frame: '#' is speech, '.' is silence."""
+
+import queue
+import re
+from collections import deque
+from datetime import datetime
+
+import numpy as np
+
+from edge_assistant.assistant import Assistant
+from edge_assistant.brain import Brain
+from edge_assistant.frames import FRAME_MS, FRAME_SAMPLES, Due, Failed, Frame, Response, Spoken, frames
+from edge_assistant.prompt import ToolCall
+from edge_assistant.runtimes.scripted import ScriptedSession
+from edge_assistant.speaker import Speaker
+from edge_assistant.timeline import Timeline
+from edge_assistant.tools import Toolbox
+from edge_assistant.tools.clock import clock_tools
+from edge_assistant.tools.timer import Timers, timer_tools
+from edge_assistant.turn import State
+from edge_assistant.worker import KEEP
+
+RATE_HZ = 16_000
+
+
+class World:
+    """Feed it marks with `run`."""
+
+    def __init__(
+        self, *replies, encode_ms=0, token_ms=128, say_ms=640, tool_ms=32, breaks=None, prompting=None, probability=1.0, capacity=4096
+    ):
+        self.now, self.log, self.moments, self.workers, self.sounding = 0, [], [], [], []
+        self.late = 0
+        self.used: list[ToolCall] = []
+        self.costs = {"brain": frames(token_ms), "mouth": 1, "hands": frames(tool_ms)}
+        self.encode = frames(encode_ms)
+        self.session = ScriptedSession(replies, capacity=capacity, probability=probability)
+        if prompting:
+            self.session.prompting = prompting
+        self.inbox = queue.SimpleQueue()
+        self.speaker = Speaker(RATE_HZ, self.inbox.put)
+        self.timers = Timers(lambda: self.now * FRAME_MS / 1000)
+        self.tools = Toolbox([*clock_tools(lambda: datetime(2026, 11, 24, 14, 5)), *timer_tools(self.timers)])
+        self.timeline = Timeline(self.moments.append, lambda: self.now * FRAME_MS)
+        self.breaks = breaks or {}
+        self.assistant = Assistant(
+            vad=lambda pcm: float(pcm[0] > 0),
+            brain=Brain(self.session),
+            mouth=Mouth(self, say_ms),
+            use=self.use,
+            due=lambda: [Due(text) for text in self.timers.due()],
+            worker=lambda name, post: self.worker(name, post),
+            inbox=self.inbox,
+            observe=self.note,
+        )
+        self.assistant.__enter__()
+
+    def worker(self, name, post):
+        self.workers.append(SimWorker(self, name, post))
+        return self.workers[-1]
+
+    def use(self, call: ToolCall) -> Response:
+        self.used.append(call)
+        self.fail("hands")
+        return self.tools.use(call)
+
+    def fail(self, part):
+        if part in self.breaks:
+            raise RuntimeError(self.breaks[part])
+
+    def note(self, event, commands):
+        self.log += [(self.now, x) for x in (event, *commands)]
+        self.timeline.observe(event, commands)
+
+    def run(self, marks):
+        for mark in marks:
+            block = self.speaker.pull(FRAME_SAMPLES)
+            if block.any():
+                self.sounding.append((self.now, self.assistant.turn.state))
+            self.now += 1
+            for worker in self.workers:
+                worker.tick()
+            value = self.now if mark == "#" else -self.now
+            self.inbox.put(Frame(self.now - 1, np.full(FRAME_SAMPLES, value, np.float32)))
+            while not self.inbox.empty():
+                item = self.inbox.get()
+                self.late += not isinstance(item, Frame) and self.assistant.turn.is_late(item)
+                self.assistant.take(item)
+        return self
+
+    @property
+    def state(self):
+        return self.assistant.turn.state
+
+    @property
+    def said(self):
+        return [x.text for x in self.all("Say")]
+
+    @property
+    def heard_frames(self):
+        """Numbers of the frames that the model's cache holds, from 1, in the order in which they were fed."""
+        return [abs(int(pcm[0])) for pcm in self.session.sound]
+
+    def when(self, kind):
+        return [frame for frame, x in self.log if type(x).__name__ == kind]
+
+    def all(self, kind):
+        return [x for _, x in self.log if type(x).__name__ == kind]
+
+
+class SimWorker:
+    """A worker whose every step takes its time on the clock."""
+
+    def __init__(self, world, name, post):
+        self.world, self.name, self.post, self.cost = world, name, post, world.costs[name]
+        self.jobs, self.wanted, self.job, self.until, self.event = deque(), 0, None, 0, None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def do(self, reply, job):
+        self.jobs.append((reply, job))
+
+    def drop(self, reply):
+        self.wanted = reply + 1
+
+    def tick(self):
+        if self.world.now < self.until:
+            return
+        if self.event is not None:
+            self.post(self.event)
+            self.event = None
+        while self.job or self.jobs:
+            reply, steps = self.job or self.jobs.popleft()
+            self.job = (reply, steps)
+            event, over = None, False
+            try:
+                if reply < self.wanted:
+                    over = True
+                else:
+                    if reply != KEEP:
+                        self.world.fail(self.name)
+                    event = next(steps)
+                    if event is None:  # it waits for the loudspeaker
+                        return
+            except StopIteration:
+                over = True
+            except Exception as error:
+                event, over = Failed(reply, self.name, error), True
+            if over:
+                steps.close()
+                self.job = None
+            cost = self.world.encode if reply == KEEP else 0 if over else self.cost
+            if cost:
+                self.event, self.until = event, self.world.now + cost
+                return
+            if event is not None:
+                self.post(event)
+
+
+class Mouth:
+    """A voice that takes `say_ms` for every sentence."""
+
+    def __init__(self, world, say_ms):
+        self.world, self.samples = world, say_ms * RATE_HZ // 1000
+
+    def open(self):
+        pass
+
+    def close(self):
+        pass
+
+    def say(self, reply, text):
+        while not self.world.speaker.write(reply, np.ones(self.samples, np.float32)):
+            yield None
+
+    def ring(self, reply):
+        yield from self.say(reply, "")
+
+    def mark(self, event: Spoken):
+        self.world.speaker.mark(event)
+
+    def flush(self, reply):
+        self.world.speaker.flush(reply)
+
+
+CONVERSATION = re.compile(r"<bos>(\n?<\|turn>user\n(<\|audio>♪*<audio\|>)+<turn\|>\n<\|turn>model\n[^♪]*?<turn\|>)*\Z")
+REPLY = re.compile(r"<\|turn>model\n(.*?)<turn\|>", re.DOTALL)
+UNREAD = re.compile(r"(<\|tool_call>[^ ]*?)?<\|tool_response>response:unknown\{.*?\}<tool_response\|>", re.DOTALL)
+SPEAKS_OVER_USER = (State.HEARING, State.GUESSING)
+
+
+def check(world: World) -> None:
+    """What must be true of any conversation that has come to rest."""
+    assert world.state is State.IDLE, world.state
+    assert not world.speaker.pull(FRAME_SAMPLES).any()
+    # The user is never spoken over.
+    assert not [frame for frame, state in world.sounding if state in SPEAKS_OVER_USER]
+    # Every frame of a turn is in the cache once and in order; from the pre-roll on nothing is missing.
+    numbers = world.heard_frames
+    assert numbers == sorted(set(numbers)), numbers
+    starts, ends = ([x.frame + 1 for x in world.all(kind)] for kind in ("SpeechStarted", "SpeechEnded"))
+    held = set(numbers)
+    for start in starts:
+        end = min((e for e in ends if e > start), default=None)
+        if end is not None:
+            missing = set(range(start, end)) - held
+            assert not missing, f"speech of frames {sorted(missing)} never reached the model"
+    # What the cache holds reads as a conversation, and the assistant's part of it is what was heard.
+    text = world.session.text
+    assert CONVERSATION.match(text), text
+    turns = [UNREAD.sub(" ", turn).split("<tool_response|>")[-1] for turn in REPLY.findall(text)]
+    heard = [moment_heard(world, index) for index in range(len(starts))]
+    if turns:
+        assert [" ".join(turn.split()) for turn in turns] == heard[-len(turns) :], (turns, heard)
+    # Work that was given up stops at its next step.
+    assert world.late <= 3 * len(world.all("Hush")) + len(world.all("Rewind"))
+    # Nothing is done or said on a guess, and no tool runs that was not asked for.
+    assert len(world.used) <= sum(len(use.calls) for use in world.all("Use"))
+    turn = None
+    for _, x in world.log:
+        name = type(x).__name__
+        turn = name if name.startswith("Speech") else turn
+        assert name not in ("Use", "Say") or turn == "SpeechEnded", x
+
+
+def moment_heard(world: World, index: int) -> str:
+    """The sentences that left the loudspeaker whole, after the last tool response, in the turn of this number."""
+    marks = [n for n, (_, x) in enumerate(world.log) if type(x).__name__ == "SpeechStarted"] + [len(world.log)]
+    said = heard = before = 0
+    sentences = []
+    for _, x in world.log[marks[index] + 1 : marks[index + 1]]:
+        match type(x).__name__:
+            case "Say":
+                said += 1
+            case "Returned":
+                before = said
+            case "Spoken" if heard < said:  # they are heard in the order in which they were said
+                heard += 1
+                sentences.append(x.text)
+            case "Ring":
+                break
+    return " ".join(sentences[before:])
