@@ -1,9 +1,7 @@
 """A checkpoint folder becomes a bundle: tensor by tensor, in bounded memory, all or nothing."""
 
-import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -19,6 +17,7 @@ from edge_assistant.gemma4.checkpoint import Checkpoint
 from edge_assistant.gemma4.config import Config, read_features, read_json
 from edge_assistant.gemma4.decoder import EMBEDDING, PLE, build_lower, build_upper
 from edge_assistant.gemma4.encoder import build_encoder
+from edge_assistant.gemma4.folder import appearing
 from edge_assistant.gemma4.graph import Advance, Weights
 from edge_assistant.gemma4.tables import TableShape, write_table
 from edge_assistant.gemma4.tokens import Tokens
@@ -58,20 +57,10 @@ def export(
             f"cannot quantise to {decoder_bits}, {encoder_bits} and {table_bits} bits in blocks of {block}",
             "decoder and encoder take 4, 8 or none, tables 4, 8 or 32, blocks 16, 32, 64, 128 or 256",
         )
-    if bundle.exists():
-        raise UsageError(f"{bundle} exists already", "choose another name or remove it first")
-    work = _Export(checkpoint, Quantisation(decoder_bits, encoder_bits, block), table_bits, prompting, blocks or Blocks())
-    bundle.parent.mkdir(parents=True, exist_ok=True)
-    # the part folder is a sibling, so that taking its final name is one rename within a file system
-    part = Path(tempfile.mkdtemp(prefix=f".{bundle.name}.part-", dir=bundle.parent))
-    try:
+    with appearing(bundle) as part:
+        work = _Export(checkpoint, Quantisation(decoder_bits, encoder_bits, block), table_bits, prompting, blocks or Blocks())
         with _bar(progress, work.weights) as advance:
             work.write(part, advance)
-        part.chmod(0o755)
-        _settle(part)
-        part.rename(bundle)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return Bundle.open(bundle)
 
 
@@ -146,16 +135,6 @@ class _Export:
             build(weights, part / f"{name}.onnx")
         finally:
             weights.close()
-
-
-def _settle(part: Path) -> None:
-    """Everything on the disk before it gets its name: a Pi loses power without asking."""
-    for path in [*part.iterdir(), part]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 @contextmanager

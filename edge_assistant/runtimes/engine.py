@@ -33,20 +33,37 @@ class Threads:
     """Wait for work in a loop: faster with two threads and more, at the price of a busy processor while a graph runs."""
 
 
-def open_graph(path: Path, threads: Threads) -> Any:
-    """A session over one graph. Raises BundleError when onnxruntime refuses it."""
+def open_graph(path: Path, threads: Threads, packed: Path | None = None) -> Any:
+    """A session over one graph. Raises BundleError when onnxruntime refuses it.
+
+    With `packed`, a graph is written there whose weights lie as this processor's kernels want them.
+    """
     options = _ort.SessionOptions()
     options.intra_op_num_threads = threads.count
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads.spin else "0")
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    # the fusion would turn the block transposes of the attention into strided reads
-    options.add_session_config_entry("optimization.disable_specified_optimizers", "MatmulTransposeFusion")
+    settings = {
+        "session.intra_op.allow_spinning": "1" if threads.spin else "0",
+        "session.force_spinning_stop": "1",
+        # the fusion would turn the block transposes of the attention into strided reads
+        "optimization.disable_specified_optimizers": "MatmulTransposeFusion",
+    }
+    if packed:
+        options.optimized_model_filepath = str(packed)
+        settings["session.optimized_model_external_initializers_file_name"] = packed.with_suffix(".bin").name
+        settings["session.optimized_model_external_initializers_min_size_in_bytes"] = "1024"
+        settings["session.save_external_prepacked_constant_initializers"] = "1"
+    for key, value in settings.items():
+        options.add_session_config_entry(key, value)
     try:
         return _ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as fault:
         raise BundleError(f"{path} cannot be opened by onnxruntime: {fault}", "make the bundle again") from fault
+
+
+def runtime_version() -> str:
+    """Of onnxruntime."""
+    return str(_ort.__version__)
 
 
 class Graph:

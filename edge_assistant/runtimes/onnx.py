@@ -23,6 +23,7 @@ from edge_assistant.gemma4.tables import Table
 from edge_assistant.gemma4.tokens import Detokeniser, Tokens
 from edge_assistant.runtime import Pcm, Prompting, Sampling, Token
 from edge_assistant.runtimes.engine import Decoder, Encoder, Row, Threads
+from edge_assistant.runtimes.prepared import is_prepared
 from edge_assistant.runtimes.sampling import choose
 
 Array = NDArray[np.float32]
@@ -43,22 +44,27 @@ _T = TypeVar("_T")
 class OnnxModel:
     """A bundle in memory, shared by its sessions; used by one thread at a time."""
 
-    def __init__(self, bundle: Bundle, threads: Threads, chunk: int) -> None:
+    def __init__(self, bundle: Bundle, graphs: Path, threads: Threads, chunk: int) -> None:
         self.bundle, self.config = bundle, bundle.config
         manifest, text = bundle.manifest, bundle.config.text
         self.tokens = Tokens(bundle.path("tokenizer.json"))
-        self.decoder = Decoder(text, bundle.path("lower.onnx"), bundle.path("upper.onnx"), threads)
-        self.hearing = Hearing(self.config, Encoder(text.hidden, bundle.path("encoder.onnx"), threads), chunk)
+        self.decoder = Decoder(text, graphs / "lower.onnx", graphs / "upper.onnx", threads)
+        self.hearing = Hearing(self.config, Encoder(text.hidden, graphs / "encoder.onnx", threads), chunk)
         self._embed = Table(bundle.path("embed.bin"), manifest.embed, embedding_scale(text))
         self._ple = Table(bundle.path("ple.bin"), manifest.ple, ple_scale(text)) if manifest.ple else None
 
     @classmethod
-    def open(cls, bundle: Path, *, threads: int = 1, spin: bool = False, chunk: int = CHUNK) -> "OnnxModel":
+    def open(
+        cls, bundle: Path, *, threads: int = 1, spin: bool = False, chunk: int = CHUNK, prepared: Path | None = None
+    ) -> "OnnxModel":
         """Open a bundle's folder. Raises BundleError.
 
-        `threads` and `spin`: see `Threads`; `chunk`: soft tokens encoded at once, more is cheaper and later.
+        `threads` and `spin`: see `Threads`; `chunk`: soft tokens encoded at once, more is cheaper and later; `prepared`: a folder
+        made by `prepared.prepare`, used where it fits this bundle and this machine.
         """
-        return cls(Bundle.open(bundle), Threads(threads, spin), chunk)
+        opened = Bundle.open(bundle)
+        fits = prepared is not None and is_prepared(opened, prepared)
+        return cls(opened, prepared if prepared and fits else opened.folder, Threads(threads, spin), chunk)
 
     def session(self, capacity: int = 4096) -> "OnnxSession":
         """A new conversation of at most `capacity` tokens. Its memory is touched only as far as the conversation comes."""

@@ -14,6 +14,7 @@ from shapes import SHAPES, Shape, make_checkpoint
 
 from edge_assistant.errors import BundleError, CheckpointError, EdgeAssistantError, UsageError
 from edge_assistant.gemma4 import export as export_module
+from edge_assistant.gemma4 import folder
 from edge_assistant.gemma4.export import export
 from edge_assistant.runtime import Prompting
 
@@ -105,7 +106,7 @@ def test_bits_nobody_has(copy: Path, tmp_path: Path, wish: dict[str, int]) -> No
         export(copy, tmp_path / "bundle", **wish)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("step", ["build_encoder", "build_upper", "write_table", "sha256", "_settle"])
+@pytest.mark.parametrize("step", ["build_encoder", "build_upper", "write_table", "sha256", "settle"])
 @pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_failure_leaves_nothing(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, fault: BaseException
@@ -113,7 +114,7 @@ def test_a_failure_leaves_nothing(
     def fail(*_: object) -> None:
         raise fault
 
-    monkeypatch.setattr(export_module, step, fail)
+    monkeypatch.setattr(folder if step == "settle" else export_module, step, fail)
     with pytest.raises(type(fault)):
         export(checkpoint, tmp_path / "out" / "bundle")
     assert not list((tmp_path / "out").iterdir())

@@ -1,0 +1,54 @@
+"""A bundle's graphs once more, their weights packed for this very processor.
+
+onnxruntime packs weights at every start: at the size of E2B that is seconds, and memory nobody can take back. Packed once and kept
+in files, they are mapped, and the system may drop their pages when it needs room. The price is disk, about as much again as the
+graphs. The files are good for one bundle, one onnxruntime and one kind of processor; for another they are left alone.
+"""
+
+import hashlib
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+from edge_assistant.gemma4.bundle import Bundle
+from edge_assistant.gemma4.folder import appearing
+from edge_assistant.runtimes.engine import Threads, open_graph, runtime_version
+
+GRAPHS = ("encoder.onnx", "lower.onnx", "upper.onnx")
+_STAMP = "stamp.json"
+_TELLING = ("model name", "flags", "features", "cpu implementer", "cpu architecture", "cpu variant", "cpu part")
+
+
+def prepare(bundle: Path, folder: Path) -> None:
+    """Pack a bundle's graphs into a folder, which appears whole or not at all. Raises BundleError, UsageError."""
+    opened = Bundle.open(bundle)
+    with appearing(folder) as part:
+        for name in GRAPHS:
+            open_graph(opened.path(name), Threads(), packed=part / name)
+        sizes = {path.name: path.stat().st_size for path in part.iterdir()}
+        (part / _STAMP).write_text(json.dumps({**_stamp(opened), "files": sizes}, indent=1), encoding="utf-8")
+
+
+def is_prepared(bundle: Bundle, folder: Path) -> bool:
+    """The folder holds this bundle's graphs, whole, packed for this processor by this onnxruntime."""
+    try:
+        found: Any = json.loads((folder / _STAMP).read_text(encoding="utf-8"))
+        sizes = {name: (folder / name).stat().st_size for name in found["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return found == {**_stamp(bundle), "files": sizes}
+
+
+def _stamp(bundle: Bundle) -> dict[str, str]:
+    return {"bundle": bundle.identity, "onnxruntime": runtime_version(), "processor": processor()}
+
+
+def processor() -> str:
+    """Tells kinds of processor apart: what Linux says of the first one, hashed."""
+    try:
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0]
+    except OSError:
+        first = platform.processor()
+    telling = "\n".join(line for line in first.splitlines() if line.split(":")[0].strip().lower() in _TELLING)
+    return f"{platform.machine()} {hashlib.sha256(telling.encode()).hexdigest()[:16]}"
