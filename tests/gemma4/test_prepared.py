@@ -7,7 +7,9 @@ import pytest
 from edge_assistant.errors import BundleError, UsageError
 from edge_assistant.gemma4.bundle import Bundle
 from edge_assistant.gemma4.export import export
+from edge_assistant.runtimes import engine
 from edge_assistant.runtimes import prepared as prepared_module
+from edge_assistant.runtimes.engine import Threads, open_graph
 from edge_assistant.runtimes.onnx import OnnxModel
 from edge_assistant.runtimes.prepared import is_prepared, prepare
 
@@ -32,10 +34,12 @@ def test_it_says_the_same_to_the_bit_from_its_own_files(four_bits: Path, tmp_pat
     plain = logits(OnnxModel.open(four_bits))
     prepare(four_bits, tmp_path / "packed")
     opened: list[Path] = []
-    engine = prepared_module.open_graph.__globals__
-    monkeypatch.setitem(
-        engine, "open_graph", lambda path, threads, _open=engine["open_graph"]: opened.append(path) or _open(path, threads)
-    )
+
+    def spy(path: Path, threads: Threads) -> object:
+        opened.append(path)
+        return open_graph(path, threads)
+
+    monkeypatch.setattr(engine, "open_graph", spy)
     assert np.array_equal(logits(OnnxModel.open(four_bits, prepared=tmp_path / "packed")), plain)
     assert {path.parent for path in opened} == {tmp_path / "packed"}
 
