@@ -165,16 +165,19 @@ class OnnxSession:
     def cut(self, position: int) -> None:
         """Forget every token from `position` on.
 
-        Exact at any depth. Inside a clip, open or closed, it goes to places where `position` was read, the last 32 of them, and
-        to both ends of the clip; elsewhere in a clip it raises ValueError.
+        Exact at any depth. Inside a clip, open or closed, it goes to places where `position` was read or the clip was closed, the
+        last 32 of them, and to the clip's beginning; elsewhere in a clip it raises ValueError.
         """
         if not 0 <= position <= self._cache.length:
             raise ValueError(f"cannot cut to {position}: the cache holds {self._cache.length} tokens")
         begin = self._begin if self._clip is not None and position >= self._begin else None
         begin = next((span.begin for span in self._spans if span.begin <= position <= span.end), begin)
-        if begin is not None and position not in self._marks:
-            raise ValueError(f"cannot cut to {position}: nobody stood there, inside a clip, of late")
-        self._clip = None if begin is None else self._marks[position]
+        clip = None
+        if begin is not None:
+            clip = self._marks.get(position, self._model.hearing.begin() if position == begin else None)
+            if clip is None:
+                raise ValueError(f"cannot cut to {position}: nobody stood there, inside a clip, of late")
+        self._clip = clip
         self._begin = self._begin if begin is None else begin
         self._spans = [span for span in self._spans if span.end < position]
         self._marks = {place: clip for place, clip in self._marks.items() if place <= position}

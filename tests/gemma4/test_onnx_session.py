@@ -118,6 +118,26 @@ def test_a_closed_clip_opens_again_at_either_end(model: OnnxModel) -> None:
     session.feed_text("no sound after all")
 
 
+def test_many_looks_forget_old_places_but_not_the_beginning(model: OnnxModel) -> None:
+    session = start(model.session(512))
+    begin = session.position
+    places = []
+    for at in range(0, 3 * 32_000, 2_560):
+        session.feed_audio(np.resize(PCM, 32_000 * 3)[at : at + 2_560])
+        places.append(session.position)
+    assert len(set(places)) > 33
+    session.cut(places[-20])
+    with pytest.raises(ValueError, match="nobody stood there"):
+        session.cut(places[1])
+    session.cut(begin)
+    session.feed_audio(PCM)
+    session.end_audio()
+    fresh = start(model.session(512))
+    fresh.feed_audio(PCM)
+    fresh.end_audio()
+    assert same(session, fresh)
+
+
 def test_it_cannot_be_cut_inside_a_clip_where_nobody_stood(model: OnnxModel) -> None:
     session = start(model.session(512))
     begin = session.position
