@@ -2,9 +2,10 @@
 
 Two paces. In real time, frames come when a microphone would have them, on threads, and a moment stands where the wall clock
 was. Fast, one thread does everything: a frame is taken when all work that earlier frames caused is done, so computing takes
-no time on the audio clock, and the same recordings give the same moments to the millisecond.
+no time on the audio clock, and the same recordings give the same run.
 """
 
+import itertools
 import logging
 import queue
 import threading
@@ -121,9 +122,10 @@ def ask_realtime(recordings: Sequence[Recording], parts: Parts) -> None:
             for ready in _readiness(assistant):
                 ready.wait()
             clock.start()
-            for number, pcm in enumerate(conversation(recordings, lambda: assistant.at_rest and inbox.empty())):
-                if stop.wait(clock.seconds_until((number + 1) * FRAME_MS)):
-                    return
+            sound = conversation(recordings, lambda: assistant.at_rest and inbox.empty())
+            for number in itertools.count():
+                if stop.wait(clock.seconds_until((number + 1) * FRAME_MS)) or (pcm := next(sound, None)) is None:
+                    break
                 sink.tick()
                 inbox.put(Frame(number, pcm))
         except Exception as error:  # noqa: BLE001 - a thread's border: the deciding thread raises it
@@ -185,13 +187,15 @@ def _assemble(
 
 def _connect(sink: Sink, inbox: Inbox) -> tuple[Sink, Speaker]:
     """A sound device that does not open is no reason not to answer."""
-    speaker = Speaker(sink.rate_hz, inbox.put, patience_s=FRAME_MS / 1000, latency_s=sink.latency_s)
     try:
+        sink.open()
+        speaker = Speaker(sink.rate_hz, inbox.put, patience_s=FRAME_MS / 1000, latency_s=sink.latency_s)
         sink.connect(speaker)
     except DeviceError as error:
-        log.warning("%s: the voice goes unheard, --say OUT.wav keeps it", error)
+        log.warning("%s: the voice goes unheard; --say OUT.wav keeps it", error)
         sink = NullSink()
-        sink.connect(speaker := Speaker(sink.rate_hz, inbox.put, patience_s=FRAME_MS / 1000))
+        speaker = Speaker(sink.rate_hz, inbox.put, patience_s=FRAME_MS / 1000)
+        sink.connect(speaker)
     return sink, speaker
 
 

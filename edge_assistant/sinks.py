@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import logging
 import os
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +14,6 @@ from edge_assistant.errors import DeviceError, UsageError
 from edge_assistant.frames import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from edge_assistant.speaker import Speaker
 
-log = logging.getLogger(__name__)
-
 VOICE_RATE_HZ = 22_050
 """espeak-ng's own: a file needs no resampling."""
 
@@ -28,8 +25,20 @@ class Sink(Protocol):
     latency_s: float
     """From the queue to the ear."""
 
+    def open(self) -> None:
+        """Find out what it is: from here on `rate_hz` and `latency_s` are true.
+
+        Raises:
+            DeviceError: there is no such thing.
+        """
+        ...
+
     def connect(self, speaker: Speaker) -> None:
-        """Start to drain."""
+        """Start to drain.
+
+        Raises:
+            DeviceError: it does not start.
+        """
         ...
 
     def tick(self) -> None:
@@ -50,6 +59,9 @@ class NullSink:
     def __init__(self) -> None:
         self._speaker: Speaker | None = None
         self._ticks = 0
+
+    def open(self) -> None:
+        """Nothing to find out."""
 
     def connect(self, speaker: Speaker) -> None:
         """Start to drain."""
@@ -107,14 +119,21 @@ class FileSink(NullSink):
 class DeviceSink:
     """The default sound device, which keeps its own time."""
 
+    rate_hz = VOICE_RATE_HZ
+    latency_s = 0.0
+
     def __init__(self) -> None:
+        self._audio: Any = None
+        self._stream: Any = None
+
+    def open(self) -> None:
         """Find it.
 
         Raises:
             DeviceError: there is none.
         """
         try:
-            self._audio: Any = importlib.import_module("sounddevice")  # not above: it needs a library that may be missing
+            self._audio = importlib.import_module("sounddevice")  # not above: it needs a library that may be missing
         except OSError as error:
             raise DeviceError("PortAudio is missing", "apt install libportaudio2") from error
         try:
@@ -123,7 +142,6 @@ class DeviceSink:
             raise DeviceError("no sound device to speak through") from error
         self.rate_hz = int(info["default_samplerate"])
         self.latency_s = float(info["default_low_output_latency"])
-        self._stream: Any = None
 
     def connect(self, speaker: Speaker) -> None:
         """Open it and play.
@@ -156,16 +174,11 @@ class DeviceSink:
 
 
 def choose_sink(say: Path | None, *, aloud: bool) -> Sink:
-    """A file if one is named, else the sound device where there is one and the pace allows it.
+    """A file if one is named, else the sound device if the pace allows it.
 
     Raises:
         UsageError: the file cannot be written.
     """
     if say is not None:
         return FileSink(say)
-    if aloud:
-        try:
-            return DeviceSink()
-        except DeviceError as error:
-            log.warning("%s: the voice goes unheard; --say OUT.wav keeps it", error)
-    return NullSink()
+    return DeviceSink() if aloud else NullSink()

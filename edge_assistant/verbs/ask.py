@@ -46,10 +46,8 @@ def run(args: argparse.Namespace) -> None:
     from edge_assistant.voice import EspeakVoice  # noqa: PLC0415
 
     recordings = [Recording(path) for path in args.files]
-    bundle = find_model(args.model)
     show = timeline.json_lines if args.json else timeline.answers if args.quiet else timeline.table
-    sink = choose_sink(args.say, aloud=args.pace == "realtime")
-    with sink:
-        session = OnnxModel.open(bundle).session()
+    with choose_sink(args.say, aloud=args.pace == "realtime") as sink:
+        session = OnnxModel.open(find_model(args.model)).session()
         parts = Parts(session, VADS[args.vad](), EspeakVoice(), sink, show(sys.stdout))
         PACES[args.pace](recordings, parts)

@@ -28,7 +28,16 @@ class World:
     """Feed it marks with `run`."""
 
     def __init__(
-        self, *replies, encode_ms=0, token_ms=128, say_ms=640, tool_ms=32, breaks=None, prompting=None, probability=1.0, capacity=4096
+        self,
+        *replies,
+        encode_ms=0,
+        token_ms=128,
+        say_ms=640,
+        tool_ms=32,
+        breaks=None,
+        prompting=None,
+        probability=1.0,
+        capacity=4096,
     ):
         self.now, self.log, self.moments, self.workers, self.sounding = 0, [], [], [], []
         self.late = 0
@@ -50,7 +59,7 @@ class World:
             mouth=Mouth(self, say_ms),
             use=self.use,
             due=lambda: [Due(text) for text in self.timers.due()],
-            worker=lambda name, post: self.worker(name, post),
+            worker=self.worker,
             inbox=self.inbox,
             observe=self.note,
         )
@@ -149,7 +158,7 @@ class SimWorker:
                         return
             except StopIteration:
                 over = True
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the border of a worker
                 event, over = Failed(reply, self.name, error), True
             if over:
                 steps.close()

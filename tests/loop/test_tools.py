@@ -52,9 +52,20 @@ def test_the_next_timer_is_told_first():
 
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"minutes": 0}, {"minutes": -1}, {"minutes": 2.5}, {"minutes": "12"}, {"minutes": True}, {"hours": 169}, {"seconds": 10**15},
-     {"days": 1}, {"minutes": None}, {"minutes": 1, "seconds": -1}],
-)  # fmt: skip
+    [
+        {},
+        {"minutes": 0},
+        {"minutes": -1},
+        {"minutes": 2.5},
+        {"minutes": "12"},
+        {"minutes": True},
+        {"minutes": None},
+        {"minutes": 1, "seconds": -1},
+        {"hours": 169},
+        {"seconds": 10**15},
+        {"days": 1},
+    ],
+)
 def test_odd_durations_are_refused(arguments):
     kit = Kit()
     response = kit("set_timer", **arguments)
@@ -79,9 +90,18 @@ def test_too_many_timers():
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(1, "1 second"), (59, "59 seconds"), (60, "1 minute"), (61, "1 minute and 1 second"), (3600, "1 hour"), (3601, "1 hour and 1 second"),
-     (7265, "2 hours and 1 minute"), (250, "4 minutes and 10 seconds"), (0, "0 seconds")],
-)  # fmt: skip
+    [
+        (0, "0 seconds"),
+        (1, "1 second"),
+        (59, "59 seconds"),
+        (60, "1 minute"),
+        (61, "1 minute and 1 second"),
+        (250, "4 minutes and 10 seconds"),
+        (3600, "1 hour"),
+        (3601, "1 hour and 1 second"),
+        (7265, "2 hours and 1 minute"),
+    ],
+)
 def test_durations_in_words(seconds, words):
     assert spoken_duration(seconds) == words
 

@@ -1,0 +1,92 @@
+"""The real voice: espeak-ng must be installed (apt install libespeak-ng1); without it these tests fail, and say so."""
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_assistant.errors import VoiceError
+from edge_assistant.mouth import SpeakingMouth, bell
+from edge_assistant.speaker import Speaker
+from edge_assistant.voice import EspeakVoice
+
+
+@pytest.fixture
+def voice():
+    it = EspeakVoice()
+    it.open()
+    yield it
+    it.close()
+
+
+def test_a_sentence_has_a_sound(voice):
+    pcm, rate_hz = voice.say("Timer set for 12 minutes.")
+    assert pcm.dtype == np.float32
+    assert pcm.ndim == 1
+    assert 1.0 < len(pcm) / rate_hz < 4.0
+    assert np.abs(pcm).max() > 0.1
+
+
+def test_every_sentence_is_whole(voice):
+    """What `runAndWait` alone does not give. espeak-ng itself varies by a few samples."""
+    lengths = {len(voice.say("It is 14:05, and all is well.")[0]) for _ in range(30)}
+    assert max(lengths) - min(lengths) < 100
+    assert len(voice.say("One.")[0]) < min(lengths)
+
+
+@pytest.mark.parametrize("text", ["a", "21 °C", "Käse & <b>bread</b>", "今天", "x" * 400, "-", "?!"])
+def test_any_text_can_be_said(voice, text):
+    pcm, _ = voice.say(text)
+    assert np.isfinite(pcm).all()
+
+
+def test_nothing_is_printed_and_nothing_is_left(voice, capfd):
+    folder = Path(voice._folder.name)
+    voice.say("Quiet.")
+    assert capfd.readouterr() == ("", "")
+    assert list(folder.iterdir()) == []
+    assert os.stat(folder).st_mode & 0o077 == 0
+    voice.close()
+    assert not folder.exists()
+
+
+def test_it_speaks_on_a_thread_of_its_own():
+    said = []
+
+    def speak():
+        it = EspeakVoice()
+        it.open()
+        said.append(it.say("Hello.")[0])
+        it.close()
+
+    thread = threading.Thread(target=speak)
+    thread.start()
+    thread.join()
+    assert len(said[0]) > 5000
+
+
+def test_without_the_library_there_is_one_clear_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyttsx3.drivers.espeak", None)
+    with pytest.raises(VoiceError, match="apt install libespeak-ng1"):
+        EspeakVoice().open()
+
+
+def test_the_mouth_resamples_for_the_device():
+    class Tone:
+        def say(self, text):
+            return np.sin(np.arange(22_050) / 22_050 * 2 * np.pi * 440).astype(np.float32), 22_050
+
+    it = Speaker(48_000, lambda event: None)
+    assert list(SpeakingMouth(Tone(), it).say(1, "beep")) == []
+    sound = it.pull(48_000)
+    assert np.abs(np.fft.rfft(sound)).argmax() == 440
+
+
+def test_the_bell():
+    sound = bell(22_050)
+    assert len(sound) == 22_050
+    assert 0.2 < np.abs(sound).max() <= 1
+    assert np.abs(sound[-2000:]).max() < 0.01
