@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +117,18 @@ def test_a_closed_pipe_is_no_drama():
     assert result.stdout.count("\n") == 1
     assert "Traceback" not in result.stderr
     assert "BrokenPipe" not in result.stderr
+
+
+def test_interrupted_by_hand(tmp_path):
+    sf.write(tmp_path / "long.wav", np.zeros(16_000 * 60, np.float32), 16_000)
+    arguments = [sys.executable, "-m", "edge_assistant.cli", "ask", tmp_path / "long.wav", "--say", tmp_path / "out.wav"]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    while not list(tmp_path.glob(".out.wav.part")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err == ""
+    assert sf.info(tmp_path / "out.wav").samplerate == 22_050
