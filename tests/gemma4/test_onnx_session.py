@@ -118,6 +118,16 @@ def test_a_closed_clip_opens_again_at_either_end(model: OnnxModel) -> None:
     session.feed_text("no sound after all")
 
 
+def test_nothing_of_a_forgotten_branch_comes_back(session: OnnxSession) -> None:
+    session.feed_text("<bos>hello" + TAIL)
+    mark = session.position
+    session.feed_text("xyz")
+    session.cut(mark)
+    first = answer(session)
+    session.cut(mark + 3)  # where the forgotten text ended
+    assert answer(session, Sampling(max_tokens=9)) == first[3:]
+
+
 def test_many_looks_forget_old_places_but_not_the_beginning(model: OnnxModel) -> None:
     session = start(model.session(512))
     begin = session.position
