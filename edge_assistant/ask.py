@@ -189,7 +189,7 @@ def _connect(sink: Sink, inbox: Inbox) -> tuple[Sink, Speaker]:
     """A sound device that does not open is no reason not to answer."""
     try:
         sink.open()
-        speaker = Speaker(sink.rate_hz, inbox.put, patience_s=FRAME_MS / 1000, latency_s=sink.latency_s)
+        speaker = Speaker(sink.rate_hz, inbox.put, patience_s=FRAME_MS / 1000)
         sink.connect(speaker)
     except DeviceError as error:
         log.warning("%s: the voice goes unheard; --say OUT.wav keeps it", error)

@@ -22,11 +22,9 @@ class Sink(Protocol):
     """Drains a speaker's queue."""
 
     rate_hz: int
-    latency_s: float
-    """From the queue to the ear."""
 
     def open(self) -> None:
-        """Find out what it is: from here on `rate_hz` and `latency_s` are true.
+        """Find out what it is: from here on `rate_hz` is true.
 
         Raises:
             DeviceError: there is no such thing.
@@ -54,7 +52,6 @@ class NullSink:
     """Nobody listens, but a sentence takes its time all the same."""
 
     rate_hz = VOICE_RATE_HZ
-    latency_s = 0.0
 
     def __init__(self) -> None:
         self._speaker: Speaker | None = None
@@ -120,7 +117,6 @@ class DeviceSink:
     """The default sound device, which keeps its own time."""
 
     rate_hz = VOICE_RATE_HZ
-    latency_s = 0.0
 
     def __init__(self) -> None:
         self._audio: Any = None
@@ -141,7 +137,6 @@ class DeviceSink:
         except (self._audio.PortAudioError, ValueError) as error:
             raise DeviceError("no sound device to speak through") from error
         self.rate_hz = int(info["default_samplerate"])
-        self.latency_s = float(info["default_low_output_latency"])
 
     def connect(self, speaker: Speaker) -> None:
         """Open it and play.
@@ -156,6 +151,7 @@ class DeviceSink:
         try:
             self._stream = self._audio.OutputStream(self.rate_hz, channels=1, dtype="float32", latency="low", callback=play)
             self._stream.start()
+            speaker.delay(float(self._stream.latency))
         except self._audio.PortAudioError as error:
             raise DeviceError(f"the sound device does not open ({error})") from error
 

@@ -16,14 +16,13 @@ CAPACITY_S = 10.0
 class Speaker:
     """Sound goes in by sentences (`write`, `mark`), and out by the block (`pull`) as the device plays it."""
 
-    def __init__(
-        self, rate_hz: int, post: Callable[[WorkEvent], None], *, patience_s: float = 0.0, latency_s: float = 0.0
-    ) -> None:
-        """`patience_s`: how long `write` waits for room. `latency_s`: from `pull` to the ear."""
+    def __init__(self, rate_hz: int, post: Callable[[WorkEvent], None], *, patience_s: float = 0.0) -> None:
+        """`patience_s`: how long `write` waits for room."""
         self.rate_hz = rate_hz
         self._post = post
         self._patience_s = patience_s
-        self._latency = round(latency_s * rate_hz)
+        self._latency = 0
+        """Samples from `pull` to the ear."""
         self._room = threading.Condition()
         self._queue: deque[tuple[int, Pcm | Spoken]] = deque()
         self._waiting = 0
@@ -35,6 +34,10 @@ class Speaker:
         """The reply whose sound was pulled last."""
         self._hushed = 0
         """Sound of this reply and of replies before it is not wanted."""
+
+    def delay(self, latency_s: float) -> None:
+        """Sound takes this long from `pull` to the ear."""
+        self._latency = round(latency_s * self.rate_hz)
 
     def write(self, reply: int, pcm: Pcm) -> bool:
         """Queue a piece of sound (shape [samples]) of a reply; False if there is no room for it yet."""

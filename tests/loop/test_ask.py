@@ -148,6 +148,25 @@ def test_a_timer_that_comes_due_while_the_conversation_goes_on_rings(tmp_path):
 
 
 @pytest.mark.parametrize("pace", PACES)
+def test_who_speaks_over_the_reply_is_heard(tmp_path, pace):
+    (one, rate_hz), (two, _) = sf.read(TIMER), sf.read(LEFT)
+    sf.write(tmp_path / "both.wav", np.concatenate([one, np.zeros(round(1.5 * rate_hz)), two]), rate_hz)
+    session = ScriptedSession(["One. Two. Three. Four. Five. Six.<turn|>", "Yes.<turn|>"])
+    moments = ask(tmp_path / "both.wav", pace=pace, session=session)
+    cut_short = next(m for m in moments if m.event == "done")
+    assert cut_short.more["heard"] in ("One. Two.", "One.")
+    assert [m.event for m in moments if m.turn == 2] == [
+        "speech_started",
+        "speech_ended",
+        "first_token",
+        "say",
+        "first_sound",
+        "done",
+    ]
+    assert f"model\n{cut_short.more['heard']}<turn|>" in session.text
+
+
+@pytest.mark.parametrize("pace", PACES)
 def test_a_voice_that_does_not_start_is_told_at_once(pace):
     class Mute(TestVoice):
         def open(self):

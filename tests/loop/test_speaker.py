@@ -36,7 +36,8 @@ def test_a_sentence_is_spoken_when_its_last_sample_has_left():
 
 
 def test_it_is_heard_later_than_it_left():
-    it, news = speaker(latency_s=0.15)
+    it, news = speaker()
+    it.delay(0.15)
     it.write(1, ones(100))
     it.mark(Spoken(1, "Hello."))
     it.pull(100)
