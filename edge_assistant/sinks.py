@@ -16,6 +16,8 @@ from edge_assistant.speaker import Speaker
 
 VOICE_RATE_HZ = 22_050
 """espeak-ng's own: a file needs no resampling."""
+LATENCY_S = 0.08
+"""Sound that the device holds: with 9 ms a busy board stuttered."""
 
 
 class Sink(Protocol):
@@ -149,7 +151,7 @@ class DeviceSink:
             out[:, 0] = np.clip(speaker.pull(samples), -1, 1)
 
         try:
-            self._stream = self._audio.OutputStream(self.rate_hz, channels=1, dtype="float32", latency="low", callback=play)
+            self._stream = self._audio.OutputStream(self.rate_hz, channels=1, dtype="float32", latency=LATENCY_S, callback=play)
             self._stream.start()
             speaker.delay(float(self._stream.latency))
         except self._audio.PortAudioError as error:

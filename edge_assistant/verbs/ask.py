@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from edge_assistant.errors import UsageError
+
 HELP = "answer a recorded question aloud"
 EXAMPLE = """\
 examples:
@@ -46,6 +48,8 @@ def run(args: argparse.Namespace) -> None:
     from edge_assistant.voice import EspeakVoice  # noqa: PLC0415
 
     recordings = [Recording(path) for path in args.files]
+    if args.say and args.say.exists() and any(path.samefile(args.say) for path in args.files):
+        raise UsageError(f"{args.say} is a question too", "give --say another name")
     show = timeline.json_lines if args.json else timeline.answers if args.quiet else timeline.table
     with choose_sink(args.say, aloud=args.pace == "realtime") as sink:
         session = OnnxModel.open(find_model(args.model)).session()

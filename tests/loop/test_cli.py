@@ -81,6 +81,13 @@ def test_a_reply_that_cannot_be_written(tmp_path):
     assert "no such folder" in one_line(command("ask", DEMO / "timer.wav", "--say", tmp_path / "no" / "out.wav"))
 
 
+def test_a_question_is_not_overwritten(tmp_path):
+    sf.write(tmp_path / "question.wav", np.zeros(16_000), 16_000)
+    before = (tmp_path / "question.wav").read_bytes()
+    one_line(command("ask", tmp_path / "question.wav", "--say", tmp_path / "question.wav"))
+    assert (tmp_path / "question.wav").read_bytes() == before
+
+
 def test_a_checkpoint_that_is_none(tmp_path):
     one_line(command("export", tmp_path, tmp_path / "bundle"))
     assert not (tmp_path / "bundle").exists()
