@@ -9,6 +9,7 @@ The cache is a line of turns. These places in it are remembered, so that it can 
 import logging
 from collections.abc import Generator
 from contextlib import closing
+from pathlib import Path
 from typing import TypeAlias, cast
 
 from edge_assistant.frames import SAMPLE_RATE_HZ, Called, DecodeEnded, Response, Token
@@ -52,9 +53,12 @@ REPLY_TOKENS = 160
 class Brain:
     """Owns the session; every method runs on the brain worker's thread."""
 
-    def __init__(self, session: Session, system: str = "", sampling: Sampling | None = None) -> None:
-        """`system` is the system turn, fed where the model wants one."""
+    def __init__(
+        self, session: Session, system: str = "", sampling: Sampling | None = None, prefix: Path | None = None
+    ) -> None:
+        """`system` is the system turn, fed where the model wants one; `prefix` is the file that keeps its cache between starts."""
         self._session = session
+        self._prefix = prefix
         self._system = system if session.prompting.system else ""
         self._sampling = sampling or Sampling()
         self._start = self._heard = self._answer = 0
@@ -67,9 +71,20 @@ class Brain:
         self._calls = 0
 
     def open(self) -> None:
-        """Feed what stands before every conversation."""
-        self._session.feed_text(BOS + self._system)
+        """Put in what stands before every conversation: from the file where it was kept, else fed, and then kept."""
+        prefix = self._prefix if self._system else None  # a lone <bos> is fed sooner than it is read
+        if not (prefix and self._session.load_prefix(prefix)):
+            self._session.feed_text(BOS + self._system)
+            if prefix:
+                self._keep(prefix)
         self._start = self._session.position
+
+    def _keep(self, prefix: Path) -> None:
+        try:
+            prefix.parent.mkdir(parents=True, exist_ok=True)
+            self._session.save_prefix(prefix)
+        except OSError as error:  # a full or read-only disk costs time at the next start, no more
+            log.warning("the system prompt is not kept for the next start: %s", error)
 
     def begin(self) -> None:
         """Open the user's turn."""
@@ -159,6 +174,9 @@ class Brain:
                 calls = _read(reader.calls)
             except MalformedCall as error:
                 log.warning("the model's call cannot be read: %s", error)
+                if not session.prompting.system:  # a small model would go on and claim what was never done
+                    yield self._instead(number, call_at, NOT_UNDERSTOOD)
+                    break
                 if self._calls > 1:
                     yield self._instead(number, call_at, CANNOT)
                     break

@@ -142,6 +142,14 @@ def test_a_malformed_call_gets_an_error_once(broken):
     assert world.said == [CANNOT]
 
 
+def test_a_model_without_a_system_turn_gets_no_second_try():
+    broken = "<|tool_call>call:set_timer{minutes:<tool_call|><|tool_response>"
+    world = World(broken, "The light is on.<turn|>", prompting=Prompting(system=False)).run(ASK)
+    check(world)
+    assert world.said == [NOT_UNDERSTOOD]
+    assert "set_timer" not in world.session.text
+
+
 def test_a_model_that_only_calls_is_stopped():
     world = World(*[SET] * 10).run(ASK)
     check(world)
