@@ -1,6 +1,7 @@
 """The command `edge-assistant`."""
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -28,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
         sub = verbs.add_parser(
             name,
             help=verb.HELP,
-            description=verb.__doc__,
+            description=(verb.__doc__ or "").partition(": ")[2].capitalize(),
             epilog=verb.EXAMPLE,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
@@ -43,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO if args.verbose else logging.WARNING, format="edge-assistant: %(message)s"
     )
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode shows a ? and goes on
     try:
         VERBS[args.verb].run(args)
         sys.stdout.flush()

@@ -29,7 +29,7 @@ class Moment:
     def to_json(self) -> str:
         """One line."""
         known = {"event": self.event, "turn": self.turn, "at_ms": self.at_ms, "after_speech_ms": self.after_speech_ms}
-        return json.dumps(known | dict(self.more), ensure_ascii=False)
+        return json.dumps(known | dict(self.more))
 
 
 class Timeline:
@@ -134,8 +134,7 @@ def table(out: TextIO) -> Callable[[Moment], None]:
         if moment.event == "speech_started" and moment.turn == 1:
             console.print(head)
         after = "" if moment.after_speech_ms is None else f"{moment.after_speech_ms:+,} ms"
-        line = Text(f"{moment.at_ms / 1000:>7.2f} s  {after:>12}  ", style="dim")
-        console.print(line.append_text(Text(*_words(moment))))
+        console.print(Text.assemble((f"{moment.at_ms / 1000:>7.2f} s  {after:>12}  ", "dim"), _words(moment)))
 
     return show
 
