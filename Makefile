@@ -8,7 +8,7 @@ PARITY := .venv-parity
 DEBIAN := libespeak-ng1 libportaudio2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint parity setup system clean
+.PHONY: help demo test lint parity soak-silence setup setup-dev system clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ lint: setup-dev
 
 parity: setup-dev $(PARITY)/ready ## recompute the stored references with transformers in float64 and compare
 	$(PARITY)/bin/python tests/parity/make_references.py --check
+
+soak-silence: setup ## an hour of silence and of soft noise: no answer, flat memory
+	$(RUN)/python tests/soak/silence.py 60
 
 # Debian packages, asked for in one clear line where we may not install them ourselves.
 system:

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 
@@ -55,6 +57,8 @@ class Parts:
     sink: Sink
     show: Callable[[Moment], None]
     local_time: Callable[[], datetime] = datetime.now
+    prefixes: Path | None = None
+    """Folder that keeps what this model's cache holds after a system turn."""
 
 
 def conversation(recordings: Sequence[Recording], at_rest: Callable[[], bool]) -> Iterator[Pcm]:
@@ -173,9 +177,11 @@ def _assemble(
     worker: Callable[[str, Callable[[WorkEvent], None]], Worker],
 ) -> Assistant:
     tools = Toolbox([*clock_tools(parts.local_time), *timer_tools(timers)])
+    system = format_system(INSTRUCTIONS, tools.declarations)
+    prefix = parts.prefixes and parts.prefixes / f"{sha256(system.encode()).hexdigest()[:16]}.npz"
     return Assistant(
         vad=parts.vad,
-        brain=Brain(parts.session, format_system(INSTRUCTIONS, tools.declarations)),
+        brain=Brain(parts.session, system, prefix=prefix),
         mouth=SpeakingMouth(parts.voice, speaker),
         use=tools.use,
         due=lambda: [Due(text) for text in timers.due()],

@@ -53,10 +53,8 @@ REPLY_TOKENS = 160
 class Brain:
     """Owns the session; every method runs on the brain worker's thread."""
 
-    def __init__(
-        self, session: Session, system: str = "", sampling: Sampling | None = None, prefix: Path | None = None
-    ) -> None:
-        """`system` is the system turn, fed where the model wants one; `prefix` is the file that keeps its cache between starts."""
+    def __init__(self, session: Session, system: str = "", sampling: Sampling | None = None, prefix: Path | None = None) -> None:
+        """`system` is the system turn, fed where the model wants one; `prefix`, the file that keeps its cache."""
         self._session = session
         self._prefix = prefix
         self._system = system if session.prompting.system else ""
