@@ -1,0 +1,1352 @@
+"""What the pocket model understands: wordings, tool calls, tool responses and spoken sentences.
+
+`request(rng)` draws something the assistant can do, `foreign(rng)` a sentence it must not act on, `respond(rng, answer)`
+what a host might send back after a tool call, with the sentence to speak then. Everything is a function of the
+`random.Random` that is given, so a seed names a data set.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+REJECT = "Sorry, I did not understand that."
+NOTHING_SAID = "I have not said anything yet."
+REPEAT = "repeat"
+"""The intent, and the answer in a clip's label, whose real answer is whatever the model said last."""
+QUOTE = '<|"|>'
+WORD_LIST = Path("/usr/share/dict/american-english")
+"""Debian's wamerican: ordinary words, for speech outside the repertoire."""
+
+ONES = """
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+    seventeen eighteen nineteen
+""".split()
+TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety".split()
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A sentence to be spoken to the model and the answer it should give."""
+
+    intent: str
+    text: str
+    answer: str
+    seen: bool = True
+    """False for a wording that is kept out of training."""
+
+
+@dataclass(frozen=True)
+class Intent:
+    """One thing to ask for. `do` are imperatives ("could you ..." fits in front), `say` stand as they are."""
+
+    answer: str
+    do: tuple[str, ...] = ()
+    say: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    """Wordings never trained on, for the development and test sets."""
+
+
+def spell(number: int) -> str:
+    """Return a number from 0 to 100 in words."""
+    if number < 20:
+        return ONES[number]
+    if number == 100:
+        return "one hundred"
+    return TENS[number // 10] + (" " + ONES[number % 10] if number % 10 else "")
+
+
+def call(name: str, **arguments: object) -> str:
+    """Return a Gemma 4 tool call; the arguments are already in the model's notation."""
+    return f"<|tool_call>call:{name}{braces(arguments)}<tool_call|>"
+
+
+def braces(fields: dict[str, object]) -> str:
+    """Return fields in braces, sorted."""
+    return "{" + ",".join(f"{key}:{fields[key]}" for key in sorted(fields)) + "}"
+
+
+def quoted(text: str) -> str:
+    """Return a string in the model's notation."""
+    return QUOTE + text + QUOTE
+
+
+INTENTS: dict[str, Intent] = {
+    "time": Intent(
+        call("get_time"),
+        do=(
+            "tell me the time",
+            "give me the time",
+            "say the time",
+            "check the time",
+            "tell me what time it is",
+            "tell me the current time",
+        ),
+        say=(
+            "what time is it",
+            "what's the time",
+            "what is the time",
+            "what time is it now",
+            "do you know what time it is",
+            "got the time",
+            "have you got the time",
+            "do you have the time",
+            "what time is it right now",
+            "the time please",
+            "what's the time now",
+            "what's the current time",
+            "how late is it",
+            "do you know the time",
+        ),
+        held=("what time do we have", "let me know what time it is"),
+    ),
+    "date": Intent(
+        call("get_date"),
+        do=(
+            "tell me the date",
+            "tell me today's date",
+            "tell me what day it is",
+            "say the date",
+            "give me the date",
+            "check the date",
+        ),
+        say=(
+            "what's the date",
+            "what's the date today",
+            "what day is it today",
+            "what is today's date",
+            "which day is it",
+            "what day is it",
+            "what's today's date",
+            "what is the date",
+            "what date is it",
+            "what date is it today",
+            "what day of the week is it",
+            "which day is it today",
+            "what's today",
+            "the date please",
+        ),
+        held=("what day do we have today", "do you know today's date"),
+    ),
+    "list_timers": Intent(
+        call("list_timers"),
+        do=(
+            "list my timers",
+            "list the timers",
+            "check the timer",
+            "check my timers",
+            "show me the timers",
+            "show my timers",
+            "tell me how much time is left",
+            "tell me how long is left on the timer",
+            "check how much time is left",
+        ),
+        say=(
+            "how much time is left",
+            "how long is left on the timer",
+            "what timers are running",
+            "how much time is left on the timer",
+            "how much longer",
+            "how long is left",
+            "how many minutes are left",
+            "when does the timer end",
+            "when will the timer go off",
+            "are there any timers",
+            "is a timer running",
+            "do I have any timers",
+            "what's left on the timer",
+            "how is the timer doing",
+            "timer status",
+            "how much time do I have left",
+        ),
+        held=("how long until the timer ends", "is there a timer running"),
+    ),
+    "cancel_timer": Intent(
+        call("cancel_timer"),
+        do=(
+            "cancel the timer",
+            "stop the timer",
+            "cancel my timer",
+            "delete the timer",
+            "turn off the timer",
+            "clear the timer",
+            "end the timer",
+            "remove the timer",
+            "cancel all timers",
+            "cancel the timers",
+            "stop my timer",
+            "kill the timer",
+            "delete my timer",
+            "switch off the timer",
+            "turn the timer off",
+            "stop all timers",
+            "forget the timer",
+        ),
+        say=("no more timer", "timer off", "I don't need the timer anymore", "never mind the timer"),
+        held=("get rid of the timer", "clear my timers"),
+    ),
+    "light_on": Intent(
+        call("set_light", on="true"),
+        do=(
+            "turn on the light",
+            "turn the light on",
+            "switch on the light",
+            "switch the lights on",
+            "turn the lights on",
+            "turn on the lights",
+            "switch on the lights",
+            "switch the light on",
+            "put the light on",
+            "put on the light",
+            "put the lights on",
+            "make it bright in here",
+            "make some light",
+            "give me some light",
+            "light up the room",
+            "turn on the lamp",
+            "turn the lamp on",
+            "switch on the lamp",
+        ),
+        say=("light on", "lights on", "I need some light", "it's too dark in here", "it's dark in here", "lamp on"),
+        held=("switch the lamp on", "it is too dark"),
+    ),
+    "light_off": Intent(
+        call("set_light", on="false"),
+        do=(
+            "turn off the light",
+            "turn the light off",
+            "switch off the light",
+            "switch the lights off",
+            "turn the lights off",
+            "turn off the lights",
+            "switch off the lights",
+            "switch the light off",
+            "put the light out",
+            "put out the light",
+            "put the lights out",
+            "make it dark",
+            "kill the lights",
+            "turn out the light",
+            "turn off the lamp",
+            "turn the lamp off",
+            "switch off the lamp",
+        ),
+        say=("light off", "lights off", "lights out", "no more light", "I don't need the light", "lamp off"),
+        held=("switch the lamp off", "shut off the light"),
+    ),
+    "volume_up": Intent(
+        call("set_volume", change=quoted("up")),
+        do=(
+            "turn the volume up",
+            "turn up the volume",
+            "turn it up",
+            "make it louder",
+            "speak up",
+            "speak louder",
+            "raise the volume",
+            "increase the volume",
+            "turn the sound up",
+            "talk louder",
+            "turn yourself up",
+            "turn it up a bit",
+            "be louder",
+            "speak a bit louder",
+        ),
+        say=(
+            "volume up",
+            "louder",
+            "a bit louder",
+            "I can't hear you",
+            "more volume",
+            "you are too quiet",
+            "it's too quiet",
+            "you're too quiet",
+        ),
+        held=("put the volume up", "a little louder"),
+    ),
+    "volume_down": Intent(
+        call("set_volume", change=quoted("down")),
+        do=(
+            "turn the volume down",
+            "turn down the volume",
+            "turn it down",
+            "make it quieter",
+            "lower the volume",
+            "lower your voice",
+            "decrease the volume",
+            "turn the sound down",
+            "speak quieter",
+            "speak more quietly",
+            "turn yourself down",
+            "turn it down a bit",
+            "be quieter",
+            "reduce the volume",
+        ),
+        say=(
+            "volume down",
+            "quieter",
+            "a bit quieter",
+            "you are too loud",
+            "you're too loud",
+            "less volume",
+            "it's too loud",
+            "that's too loud",
+            "not so loud",
+        ),
+        held=("put the volume down", "a little quieter"),
+    ),
+    "temperature": Intent(
+        call("get_status", what=quoted("temperature")),
+        do=(
+            "tell me the temperature",
+            "check the temperature",
+            "tell me your temperature",
+            "tell me how warm you are",
+            "give me the temperature",
+            "read the temperature",
+            "check your temperature",
+        ),
+        say=(
+            "what's the temperature",
+            "what is the temperature",
+            "how warm is it",
+            "how hot is it",
+            "how hot are you",
+            "how warm are you",
+            "what's your temperature",
+            "what is your temperature",
+            "what temperature is it",
+            "are you hot",
+            "are you too hot",
+            "are you warm",
+            "how hot is the processor",
+            "temperature please",
+        ),
+        held=("how high is the temperature", "what temperature do you have"),
+    ),
+    "battery": Intent(
+        call("get_status", what=quoted("battery")),
+        do=(
+            "check the battery",
+            "tell me the battery level",
+            "check your battery",
+            "tell me how much battery is left",
+            "check the battery level",
+            "tell me the battery status",
+        ),
+        say=(
+            "how much battery is left",
+            "what's the battery level",
+            "how full is the battery",
+            "battery status",
+            "battery level",
+            "is the battery charged",
+            "how's the battery",
+            "how is the battery",
+            "how much battery do you have",
+            "how much charge is left",
+            "is the battery full",
+            "is the battery low",
+            "what's the battery at",
+            "how much power is left",
+            "do you need charging",
+        ),
+        held=("how much battery do you have left", "what is the state of the battery"),
+    ),
+    "status": Intent(
+        call("get_status", what=quoted("all")),
+        do=("tell me how you are", "give me a status report", "tell me your status", "check your status"),
+        say=(
+            "how are you",
+            "how are you doing",
+            "are you okay",
+            "are you all right",
+            "how do you feel",
+            "how are you today",
+            "are you well",
+            "how are things",
+            "how is it going",
+            "how's it going",
+            "are you fine",
+            "is everything all right",
+            "is everything okay",
+            "hello how are you",
+            "status report",
+        ),
+        held=("how are you feeling", "how have you been"),
+    ),
+    REPEAT: Intent(
+        REPEAT,
+        do=(
+            "say that again",
+            "repeat that",
+            "repeat it",
+            "say it again",
+            "repeat what you said",
+            "say that once more",
+            "tell me again",
+            "repeat the last sentence",
+            "say that one more time",
+            "repeat your answer",
+        ),
+        say=(
+            "what did you say",
+            "pardon",
+            "pardon me",
+            "I beg your pardon",
+            "sorry what did you say",
+            "I didn't hear you",
+            "once more please",
+            "come again",
+            "what was that",
+            "I didn't catch that",
+            "again please",
+            "excuse me what did you say",
+        ),
+        held=("what was it you said", "repeat that once more"),
+    ),
+    "stop": Intent(
+        "Okay.",
+        do=("stop", "stop talking", "be quiet", "stop it", "be silent", "shut up", "stop that", "stop speaking"),
+        say=(
+            "that's enough",
+            "enough",
+            "quiet",
+            "silence",
+            "that will do",
+            "never mind",
+            "forget it",
+            "that's all",
+            "stop stop",
+            "okay stop",
+            "cancel",
+            "hush",
+            "no stop",
+        ),
+        held=("stop now please", "okay that's enough"),
+    ),
+    "hello": Intent(
+        "Hello! How can I help?",
+        say=(
+            "hello",
+            "hi",
+            "hi there",
+            "hello there",
+            "good morning",
+            "good evening",
+            "good afternoon",
+            "hey",
+            "hey there",
+            "hello assistant",
+            "hi assistant",
+            "good day",
+            "hello hello",
+            "hello computer",
+            "greetings",
+            "morning",
+        ),
+        held=("good morning assistant", "well hello"),
+    ),
+    "thanks": Intent(
+        "You are welcome.",
+        say=(
+            "thank you",
+            "thanks",
+            "thank you very much",
+            "thanks a lot",
+            "many thanks",
+            "thank you so much",
+            "thanks very much",
+            "cheers",
+            "thanks for your help",
+            "thank you for your help",
+            "that's very kind",
+            "okay thank you",
+            "great thanks",
+            "okay thanks",
+            "perfect thank you",
+        ),
+        held=("thank you that's great", "lovely thank you"),
+    ),
+    "night": Intent(
+        "Good night. Sleep well.",
+        say=(
+            "good night",
+            "sleep well",
+            "I'm going to bed",
+            "good night assistant",
+            "I'm going to sleep",
+            "sleep tight",
+            "night night",
+            "good night and sleep well",
+            "I am going to bed now",
+            "time for bed",
+            "sweet dreams",
+            "have a good night",
+        ),
+        held=("I'm off to bed", "good night then"),
+    ),
+    "who": Intent(
+        "I am your offline voice assistant.",
+        do=(
+            "tell me who you are",
+            "tell me about yourself",
+            "tell me your name",
+            "introduce yourself",
+            "say who you are",
+        ),
+        say=(
+            "who are you",
+            "what's your name",
+            "what are you",
+            "what is your name",
+            "who am I talking to",
+            "do you have a name",
+            "what are you called",
+            "who is there",
+            "who is this",
+            "are you a computer",
+            "are you a robot",
+        ),
+        held=("what do I call you", "who am I speaking to"),
+    ),
+    "help": Intent(
+        "I can set timers, control the light and the volume, and tell you the time, the date, the temperature "
+        "and the battery.",
+        do=(
+            "help me",
+            "tell me what you can do",
+            "help",
+            "list your commands",
+            "tell me what I can say",
+            "give me some help",
+        ),
+        say=(
+            "what can you do",
+            "what can I ask you",
+            "what can I say",
+            "what do you do",
+            "how can you help me",
+            "what do you know",
+            "what are your commands",
+            "how do I use you",
+            "what can you do for me",
+            "what else can you do",
+            "I need help",
+        ),
+        held=("what are you able to do", "what can I ask for"),
+    ),
+}
+
+TIMER_DO = (
+    "set a timer for {d}",
+    "set timer for {d}",
+    "start a {s} timer",
+    "set a {s} timer",
+    "wake me in {d}",
+    "remind me in {d}",
+    "start a timer for {d}",
+    "set the timer for {d}",
+    "set the timer to {d}",
+    "wake me up in {d}",
+    "make a timer for {d}",
+    "give me {d}",
+    "count down {d}",
+    "start a countdown of {d}",
+    "put {d} on the timer",
+    "give me a {s} timer",
+    "set a countdown for {d}",
+    "call me in {d}",
+    "create a {s} timer",
+    "set up a timer for {d}",
+    "time {d}",
+    "alert me in {d}",
+)
+TIMER_SAY = (
+    "timer for {d}",
+    "{s} timer",
+    "timer {d}",
+    "a timer for {d}",
+    "I need a timer for {d}",
+    "a {s} timer please",
+    "I need a {s} timer",
+    "new timer {d}",
+    "{d} timer please",
+)
+TIMER_HELD = ("start the timer with {d}", "let me know in {d}")
+LIGHT_DO = (
+    "set the light to {p} percent",
+    "set the brightness to {p} percent",
+    "dim the light to {p} percent",
+    "turn the light to {p} percent",
+    "make the light {p} percent",
+    "dim the lights to {p} percent",
+    "set the lights to {p} percent",
+    "put the light to {p} percent",
+    "change the brightness to {p} percent",
+    "turn the brightness to {p} percent",
+    "set the lamp to {p} percent",
+    "change the light to {p} percent",
+    "bring the light to {p} percent",
+    "put the lights at {p} percent",
+    "set the light at {p} percent",
+)
+LIGHT_SAY = (
+    "brightness {p} percent",
+    "light {p} percent",
+    "light at {p} percent",
+    "lights to {p} percent",
+    "brightness to {p} percent",
+    "light to {p} percent",
+    "brightness at {p} percent",
+)
+LIGHT_HELD = ("turn the lights to {p} percent", "put the brightness at {p} percent")
+LIGHT_WORDS = {
+    "set the light to half": 50,
+    "set the light to full brightness": 100,
+    "set the light to maximum": 100,
+    "full brightness": 100,
+    "half brightness": 50,
+    "light at half": 50,
+    "dim the light to half": 50,
+    "maximum brightness": 100,
+}
+VOLUME_DO = (
+    "set the volume to {p} percent",
+    "turn the volume to {p} percent",
+    "change the volume to {p} percent",
+    "put the volume to {p} percent",
+    "put the volume at {p} percent",
+    "make the volume {p} percent",
+    "set the sound to {p} percent",
+    "turn the sound to {p} percent",
+    "set your volume to {p} percent",
+    "turn the volume up to {p} percent",
+    "turn the volume down to {p} percent",
+    "lower the volume to {p} percent",
+    "raise the volume to {p} percent",
+    "set volume to {p} percent",
+)
+VOLUME_SAY = ("volume {p} percent", "volume to {p} percent", "volume at {p} percent", "sound at {p} percent")
+VOLUME_HELD = ("bring the volume to {p} percent", "turn volume to {p} percent")
+VOLUME_WORDS = {
+    "full volume": 100,
+    "set the volume to maximum": 100,
+    "half volume": 50,
+    "set the volume to half": 50,
+    "maximum volume": 100,
+    "mute": 0,
+    "mute the sound": 0,
+    "turn the volume to maximum": 100,
+}
+
+SPECIAL_DURATIONS = (
+    ("half an hour", {"minutes": 30}),
+    ("an hour", {"hours": 1}),
+    ("a minute", {"minutes": 1}),
+    ("a quarter of an hour", {"minutes": 15}),
+    ("an hour and a half", {"minutes": 90}),
+    ("quarter of an hour", {"minutes": 15}),
+    ("one and a half hours", {"minutes": 90}),
+    ("three quarters of an hour", {"minutes": 45}),
+    ("half a minute", {"seconds": 30}),
+    ("ninety seconds", {"seconds": 90}),
+    ("ninety minutes", {"minutes": 90}),
+    ("a minute and a half", {"seconds": 90}),
+    ("a couple of minutes", {"minutes": 2}),
+    ("a second", {"seconds": 1}),
+)
+SPECIAL_NAMES = (
+    ("half hour", {"minutes": 30}),
+    ("quarter hour", {"minutes": 15}),
+    ("ninety second", {"seconds": 90}),
+    ("ninety minute", {"minutes": 90}),
+)
+
+POLITE = (
+    "please {}",
+    "{} please",
+    "can you {}",
+    "could you {}",
+    "could you please {}",
+    "can you please {}",
+    "would you {}",
+    "can you {} please",
+    "could you {} please",
+    "I want you to {}",
+    "I'd like you to {}",
+    "{} for me",
+    "{} now",
+    "would you please {}",
+    "will you {}",
+)
+FILLERS = ("hey", "okay", "um", "uh", "so", "well", "now", "hey assistant", "oh", "and", "computer")
+
+
+def dress(rng: random.Random, text: str, imperative: bool) -> str:
+    """Put a wording into a polite frame and a hesitation, sometimes."""
+    if imperative and rng.random() < 0.4:
+        text = rng.choice(POLITE).format(text)
+    elif not imperative and rng.random() < 0.08 and "please" not in text:
+        text += " please"
+    if rng.random() < 0.06:
+        text = rng.choice(FILLERS) + " " + text
+    return text
+
+
+def phrase(
+    rng: random.Random, do: tuple[str, ...], say: tuple[str, ...], held: tuple[str, ...], unseen: bool
+) -> tuple[str, bool]:
+    """Return a wording and whether it is an imperative."""
+    if unseen:
+        return rng.choice(held), False
+    text = rng.choice(do + say)
+    return text, text in do
+
+
+def duration(rng: random.Random) -> tuple[str, str, dict[str, int]]:
+    """Return a duration as a noun ("five minutes"), as an adjective ("five minute") and as arguments."""
+    unit = rng.choice(("second", "minute", "minute", "hour"))
+    number = rng.randint(1, 60) if rng.random() < 0.75 else rng.choice((5, 10, 15, 20, 30, 40, 45, 50, 60))
+    if unit == "hour" and rng.random() < 0.4:
+        number = rng.randint(1, 12)
+    name = spell(number) + " " + unit
+    return name + ("s" if number > 1 else ""), name, {unit + "s": number}
+
+
+def request(rng: random.Random, unseen: bool = False, intent: str | None = None) -> Utterance:
+    """Draw a request of the repertoire; numbers are drawn often, because they are what is hard to hear.
+
+    `unseen` takes the wordings that are held out of training.
+    """
+    kind = intent or rng.choice([*INTENTS, REPEAT, *["timer"] * 10, *["brightness"] * 5, *["volume"] * 5])
+    if kind in INTENTS:
+        known = INTENTS[kind]
+        text, imperative = phrase(rng, known.do, known.say, known.held, unseen)
+        return Utterance(kind, text if unseen else dress(rng, text, imperative), known.answer, not unseen)
+    if kind == "timer":
+        text, imperative = phrase(rng, TIMER_DO, TIMER_SAY, TIMER_HELD, unseen)
+        noun, adjective, arguments = duration(rng)
+        if rng.random() < 0.15:
+            if "{d}" in text:
+                noun, arguments = rng.choice(SPECIAL_DURATIONS)
+            else:
+                adjective, arguments = rng.choice(SPECIAL_NAMES)
+        text = text.format(d=noun, s=adjective)
+        return Utterance(
+            kind, text if unseen else dress(rng, text, imperative), call("set_timer", **arguments), not unseen
+        )
+    number = rng.choice((rng.randrange(0, 101, 5), rng.randrange(0, 101, 10), rng.randint(0, 100)))
+    do, say, held, words, tool, key = (
+        (LIGHT_DO, LIGHT_SAY, LIGHT_HELD, LIGHT_WORDS, "set_light", "brightness")
+        if kind == "brightness"
+        else (VOLUME_DO, VOLUME_SAY, VOLUME_HELD, VOLUME_WORDS, "set_volume", "percent")
+    )
+    text, imperative = phrase(rng, do, say, held, unseen)
+    if not unseen and rng.random() < 0.1:
+        text, number = rng.choice(sorted(words.items()))
+        imperative = text.startswith(("set", "turn", "dim", "mute"))
+    text = text.format(p="a hundred" if number == 100 and rng.random() < 0.5 else spell(number))
+    return Utterance(kind, text if unseen else dress(rng, text, imperative), call(tool, **{key: number}), not unseen)
+
+
+# ---- what the host answers ----
+
+MONTHS = "January February March April May June July August September October November December".split()
+DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+ERRORS = (
+    "no such timer",
+    "device busy",
+    "too many timers",
+    "no light",
+    "timeout",
+    "not connected",
+    "out of range",
+    "no sensor",
+    "write failed",
+    "no clock",
+    "permission denied",
+    "unknown",
+    "no answer",
+    "bad value",
+    "failed",
+    "try later",
+)
+UNAVAILABLE = "not available here"
+
+
+def count(number: int, unit: str) -> str:
+    """Return "1 minute", "2 minutes"."""
+    return f"{number} {unit}" + ("" if number == 1 else "s")
+
+
+def remaining(seconds: int) -> str:
+    """Return a time as the product says it: the two largest units that are not zero."""
+    parts = [(seconds // 3600, "hour"), (seconds // 60 % 60, "minute"), (seconds % 60, "second")]
+    return " and ".join([count(n, unit) for n, unit in parts if n][:2])
+
+
+def some_time(rng: random.Random) -> str:
+    """Draw what may be left on a timer."""
+    return remaining(
+        rng.choice(
+            (
+                rng.randint(1, 59),
+                rng.randint(60, 3599),
+                rng.randint(60, 3599),
+                rng.randint(3600, 60 * 3600),
+                60 * rng.randint(1, 59),
+                3600 * rng.randint(1, 60),
+            )
+        )
+    )
+
+
+def respond(rng: random.Random, answer: str) -> tuple[str, str] | None:
+    """Return a possible tool response and the sentence to speak after it, or None where the answer is no tool call."""
+    match = re.fullmatch(r"<\|tool_call>call:(\w+)\{(.*)\}<tool_call\|>", answer)
+    if not match:
+        return None
+    name = match[1]
+    arguments: dict[str, object] = dict(pair.split(":") for pair in match[2].split(",") if pair)
+    fields, sentence = arguments, ""
+    if rng.random() < 0.12:
+        error = UNAVAILABLE if rng.random() < 0.5 else rng.choice(ERRORS)
+        fields = {"error": quoted(error)}
+        sentence = "I can't do that here." if error == UNAVAILABLE else "Sorry, that did not work."
+    elif name == "get_time":
+        clock = f"{rng.randint(0, 23)}:{rng.randint(0, 59):02d}"
+        fields, sentence = {"time": quoted(clock)}, f"It is {clock}."
+    elif name == "get_date":
+        day, date = rng.choice(DAYS), f"{rng.randint(1, 31)} {rng.choice(MONTHS)} {rng.randint(2024, 2040)}"
+        fields, sentence = {"date": quoted(date), "weekday": quoted(day)}, f"Today is {day}, {date}."
+    elif name == "set_timer":
+        ((unit, number),) = arguments.items()
+        sentence = f"Timer set for {count(int(str(number)), unit.removesuffix('s'))}."
+    elif name == "list_timers":
+        number = rng.choice((0, 1, 1, rng.randint(2, 9)))
+        left = some_time(rng)
+        fields = {"count": number} | ({"left": quoted(left)} if number else {})
+        sentence = (
+            "No timer is running."
+            if not number
+            else f"{left} left."
+            if number == 1
+            else f"{number} timers are running. The next has {left} left."
+        )
+    elif name == "cancel_timer":
+        number = rng.choice((0, 1, rng.randint(2, 9)))
+        fields = {"cancelled": number}
+        sentence = ("No timer is running.", "Timer cancelled.", f"{number} timers cancelled.")[min(number, 2)]
+    elif name == "set_light":
+        sentence = (
+            f"The light is at {arguments['brightness']} percent."
+            if "brightness" in arguments
+            else f"The light is {'on' if arguments['on'] == 'true' else 'off'}."
+        )
+    elif name == "set_volume":
+        percent = arguments.get("percent", rng.choice((rng.randrange(0, 101, 10), rng.randint(0, 100))))
+        fields, sentence = {"percent": percent}, f"The volume is at {percent} percent."
+    else:
+        battery, degrees = rng.randint(0, 100), rng.randint(-9, 99)
+        what = str(arguments["what"]).replace(QUOTE, "")
+        parts = {"battery_percent": battery, "temperature_celsius": degrees}
+        said = {
+            "battery_percent": f"he battery is at {battery} percent",
+            "temperature_celsius": f"he temperature is {degrees} degrees",
+        }
+        keys = (
+            ["battery_percent"]
+            if what == "battery"
+            else ["temperature_celsius"]
+            if what == "temperature"
+            else rng.choice((list(parts), list(parts), ["battery_percent"], ["temperature_celsius"]))
+        )
+        fields = {key: parts[key] for key in keys}
+        sentence = "T" + " and t".join(said[key] for key in keys) + "."
+        if what == "all":
+            sentence = "I am fine. " + sentence
+    return f"response:{name}{braces(fields)}<tool_response|>", sentence
+
+
+# ---- speech outside the repertoire ----
+
+NEAR = (
+    "turn on the {n}",
+    "turn off the {n}",
+    "turn the {n} on",
+    "turn the {n} off",
+    "switch on the {n}",
+    "switch off the {n}",
+    "where is the {n}",
+    "set the {n} for {num} people",
+    "I bought {num} {n}s",
+    "what is the capital of {c}",
+    "how far is it to {c}",
+    "who won the game in {c}",
+    "play some music from {c}",
+    "what's the weather in {c}",
+    "call my {p}",
+    "send a message to my {p}",
+    "my {p} has {num} {n}s",
+    "tell me about the {n}",
+    "what do you think about {c}",
+    "the {n} is on the {n2}",
+    "can you open the {n}",
+    "give me the {n} please",
+    "my {p} lives in {c}",
+    "tell me a joke about a {n}",
+    "how do you cook a {n}",
+    "what is {num} times {num2}",
+    "it was {num} years ago",
+    "the {n} costs {num} dollars",
+    "add the {n} to my shopping list",
+    "the time has come for the {n}",
+    "the {n} was very loud",
+    "are you going to {c} tonight",
+    "please close the {n}",
+    "this light {n} is broken",
+    "no I said the {n}",
+    "we had a good time in {c}",
+    "thank my {p} for the {n}",
+    "there is a {n} in the volume of {c}",
+    "what's the weather",
+    "how is the weather",
+    "what's the weather like today",
+    "will it rain tomorrow",
+    "what is the weather in {c}",
+    "play some music",
+    "stop the {n}",
+    "cancel the {n}",
+    "cancel my {n}",
+    "set the {n} to {num} percent",
+    "set the {n} to {num}",
+    "turn the {n} to {num} percent",
+    "what time does the {n} open",
+    "what time is it in {c}",
+    "what's the time in {c}",
+    "what is the temperature in {c}",
+    "how hot is it in {c}",
+    "what day is the {n}",
+    "how much is the {n}",
+    "how much does the {n} cost",
+    "how long is the {n}",
+    "how much time does the {n} take",
+    "how many {n}s are there",
+    "the battery of the {n} is empty",
+    "put the {n} on the {n2}",
+    "put the {n} out",
+    "make the {n} louder",
+    "make a {n}",
+    "who is your {p}",
+    "who is my {p}",
+    "what is a {n}",
+    "what is the {n}",
+    "how old are you",
+    "where are you",
+    "where do you live",
+    "do you like {n}s",
+    "do you have a {n}",
+    "what's your favourite {n}",
+    "tell me a story",
+    "tell me a joke",
+    "sing a song",
+    "repeat after me",
+    "say {n}",
+    "say hello to my {p}",
+    "call {num} {num2}",
+    "set an alarm for {num}",
+    "wake me at {num}",
+    "remind me to buy a {n}",
+    "remind me about the {n}",
+    "open the {n}",
+    "close the {n}",
+    "lock the {n}",
+    "start the {n}",
+    "start a {n}",
+    "help my {p}",
+    "I need a {n}",
+    "I need {num} {n}s",
+    "is the {n} on",
+    "is the {n} full",
+    "the {n} is off",
+    "I am {num} years old",
+    "the {p} is {num}",
+    "good {n}",
+    "hello {n}",
+    "thanks {p}",
+    "see you tomorrow",
+    "goodbye",
+    "see you later",
+    "yes",
+    "no",
+    "maybe",
+    "all right",
+    "of course",
+    "I don't know",
+    "I see",
+    "yes please",
+    "no thank you",
+    "really",
+    "what",
+    "why",
+    "who",
+    "where",
+    "when",
+    "how",
+    "excuse me",
+    "come here",
+    "look at this",
+    "what about the {n}",
+    "I like the {n}",
+    "I think the {p} is in {c}",
+    "did you see the {n}",
+    "have you seen my {n}",
+    "we need more {n}s",
+    "let's go to {c}",
+    "the train to {c} leaves at {num}",
+    "my {n} is broken",
+    "the {p} said the {n} was {a}",
+    "what a {a} {n}",
+    "the {a} {n} and the {a2} {n2}",
+    "this {n} is too {a}",
+    "that {n} looks {a}",
+    "why is the {n} so {a}",
+    "is it {a} today",
+    "it's too {a} in {c}",
+    "a {a} day",
+    "{v} the {n}",
+    "{v} my {n}",
+    "{v} the {a} {n}",
+    "can you {v} the {n}",
+    "could you {v} the {n} please",
+    "please {v} {num} {n}s",
+    "I want to {v} the {n}",
+    "did you {v} the {n}",
+    "don't {v} the {n}",
+    "don't turn on the {n}",
+    "{v} it",
+    "{v} me",
+)
+UNFINISHED = (
+    "set a timer",
+    "set the timer",
+    "set a timer please",
+    "start a timer",
+    "start the timer",
+    "set a timer for the {n}",
+    "set a timer for",
+    "can you set a timer",
+    "I need a timer",
+    "a timer please",
+    "timer",
+    "set the volume",
+    "set the light",
+    "set the brightness",
+    "the light",
+    "the volume",
+    "light",
+    "volume",
+    "change the light",
+    "change the volume",
+    "turn on",
+    "turn off",
+    "turn the",
+    "switch on",
+    "set the light to",
+    "set the volume to",
+    "the battery",
+    "the timer",
+    "wake me up",
+    "wake me",
+    "remind me",
+    "turn the volume",
+    "turn the light",
+    "percent",
+    "minutes",
+    "in a minute",
+    "make it",
+    "what is the",
+    "how much",
+    "tell me",
+    "brighter",
+    "make it brighter",
+    "dim the light",
+    "darker",
+    "set a timer for {num} days",
+    "set a timer for {num} weeks",
+    "set a timer for {num} {n}s",
+    "set an alarm",
+    "set the alarm",
+    "set a timer for {small} minutes and {num} seconds",
+    "set a timer for {small} hours and {num} minutes",
+    "{num} minutes",
+    "{num} percent",
+    "{num} seconds",
+    "{num} hours",
+    "make the light {colour}",
+    "turn the light {colour}",
+    "change the colour to {colour}",
+    "set the light to {colour}",
+    "pause the timer",
+    "add {num} minutes to the timer",
+    "add {num} minutes",
+    "resume the timer",
+    "what light",
+    "is the light on",
+    "is the light off",
+    "which light",
+    "how bright is the light",
+    "how loud are you",
+    "the light is nice",
+    "what volume",
+    "turn on the heating",
+    "turn on the television",
+    "turn off the television",
+    "turn on the radio",
+    "turn on the music",
+    "turn on the fan",
+    "turn off the fan",
+    "turn off the heating",
+    "turn off the music",
+    "turn off the radio",
+    "set the temperature to {num} degrees",
+    "set the heating to {num} degrees",
+    "turn up the heating",
+    "turn down the heating",
+    "charge the battery",
+    "change the battery",
+)
+PHONE = (
+    "please {do} your {item} {then}",
+    "{do} your {item} {then}",
+    "to {aim} press {d}",
+    "for {item2} press {d}",
+    "press {d} to {aim}",
+    "press {d} for {item2}",
+    "press {d} {key}",
+    "the {thing} you have {done} is {state}",
+    "the {thing} is {state}",
+    "this {thing} is {state}",
+    "your {thing} has been {done}",
+    "your {thing} is now {state}",
+    "{thing} {num} is {state}",
+    "{thing} {num}",
+    "{num} new {thing}s",
+    "you have {num} {thing}s",
+    "you have no {thing}s",
+    "there are {num} people in the {thing}",
+    "goodbye and thank you for {doing}",
+    "thank you for {doing}",
+    "please hold while we {aim}",
+    "please wait for the {thing}",
+    "all {thing}s are {state} right now",
+    "I'm sorry that is not a valid {thing}",
+    "sorry the {thing} is {state}",
+    "that {thing} was not {done}",
+    "leave a {thing} after the tone",
+    "at the tone please {do} your {item}",
+    "{thing} {done}",
+    "{thing} {state}",
+    "if you want to {aim} say yes",
+    "is {state}",
+    "the {thing}",
+    "please try again later",
+    "please try again",
+    "one moment please",
+    "invalid {thing}",
+    "call from {d} {d} {d}",
+    "{key}",
+    "{item2}",
+    "{d} {d} {d} {d}",
+    "{d} {d} {d} {d} {d} {d} {d}",
+    "area code {d} {d} {d}",
+    "the {thing} was {done} at {num}",
+    "{num}",
+    "{d}",
+    "{num} {num2}",
+    "{num} hundred and {num2}",
+    "{num} thousand",
+    "first",
+    "second {thing}",
+    "{letter}",
+    "{letter} {letter} {letter}",
+    "{letter} {d} {letter}",
+    "extension {num} is {state}",
+    "to return to the main {thing} press {key}",
+    "you are caller number {num}",
+    "changed to {state}",
+    "received on {day}",
+    "{day}",
+    "{month}",
+    "{day} {month} {num}",
+    "at {num} o'clock",
+    "{num} a m",
+    "{num} p m",
+    "the {thing} will {aim} in {num}",
+)
+SLOTS = {
+    "do": "enter dial type say record give confirm spell key in choose".split(),
+    "item": (
+        "access code|password|number|name|card number|extension|account number|pin|message|new "
+        "password|date of birth|mailbox|conference number|room number|choice"
+    ).split("|"),
+    "item2": (
+        "sales|support|the operator|accounts|billing|more options|the directory|other questions|technical "
+        "help|the manager|the next message|advanced options|the previous message"
+    ).split("|"),
+    "then": (
+        "followed by the pound key|then press hash|now|and press star|after the beep|or hang up|followed "
+        "by hash|again|slowly|"
+    ).split("|"),
+    "aim": (
+        "hear this again|speak to somebody|leave a message|go back|save the message|delete the "
+        "message|join the meeting|transfer your call|connect you|continue|call this number|reach the "
+        "operator|accept the call|change your greeting|forward this message|listen|begin|end the "
+        "call|mark it urgent|return your call"
+    ).split("|"),
+    "key": ["pound", "star", "hash", "the star key", "the hash key", "zero"],
+    "thing": (
+        "number|call|message|extension|mailbox|conference|line|person|party|account|password|agent|"
+        "queue|system|menu|recording|directory|caller|phone|greeting|office|connection|service|"
+        "transfer|operator|option|channel|radio|station|network|"
+        "server"
+    ).split("|"),
+    "done": """
+        dialed saved deleted recorded cancelled entered called activated reached moved sent forwarded
+        removed received chosen
+    """.split(),
+    "state": (
+        "not in service|busy|unavailable|not available|on the phone|full|locked|closed|temporarily out of "
+        "order|active|disabled|muted|no longer valid|open|on|off|being transferred|away from the "
+        "desk|enabled|lost|wrong|correct"
+    ).split("|"),
+    "doing": (
+        "calling|waiting|your patience|holding|choosing our company|your order|listening|calling our office"
+    ).split("|"),
+    "letter": """
+        alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima mike november oscar papa
+        quebec romeo sierra
+    """.split(),
+    "colour": "red green blue yellow warm white purple pink orange".split(),
+}
+NOUNS = (
+    (
+        "television radio door window garden kitchen bicycle potato chicken computer river mountain book "
+        "letter doctor teacher camera telephone umbrella bottle newspaper engine station ticket hammer "
+        "blanket camel village forest wallet mirror circus pencil carpet bridge basket ladder cushion trumpet "
+        "orange pumpkin lemon sandwich oven heater fan kettle printer fridge washing-machine alarm music game "
+        "movie weather house car train bus plane dog cat horse bird fish apple tea coffee soup bread cheese "
+        "cake meeting party night day year right fight write site line life knife limit tower flower dinner "
+        "primer tire time winter number paper"
+    )
+    .replace("-", " ")
+    .split()
+)
+ADJECTIVES = """
+    big small old new red green blue heavy cold warm hot nice strange quick slow happy sad empty full early late
+    cheap clean dirty soft loud quiet dark bright tall short funny angry hungry broken expensive dangerous
+""".split()
+VERBS = """
+    open close find buy sell make take bring read write paint clean move push pull lift drop break fix call send
+    show hide watch cook eat drink wash carry throw catch count cut draw drive fly kick measure order pack plant
+    repair ring search share sign teach
+""".split()
+PLACES = """
+    France Germany Boston London Paris Africa Canada Japan Berlin Chicago Madrid Norway Texas Dublin Moscow
+    Sydney Rome India China Scotland Vienna Denver Mexico Sweden Egypt
+""".split()
+PEOPLE = """
+    mother brother uncle neighbour doctor boss sister cousin friend daughter grandfather teacher father wife
+    husband son aunt grandmother colleague
+""".split()
+COMMON = """
+    the a of and in to it was his that he with for as had you not be her on at by which have or from this but
+    all she they were my are me one their so an said them we who would been will no when there if more out up
+    into do any your what has man could other than our some very time upon about may its only now like little
+    then can should made did us such great before must two these see know over much down after first good men
+    own never most old shall day where those came come himself way work life without go make well through being
+    long say might how am too even again many back here think every people went same last thought away under
+    take found hand eyes still place while just also young yet though against things get ever give years off
+    face nothing right once another left part saw house world head three took new love always put night each
+    king between tell mind heart few because thing whom far seemed looked called whole set both got find done
+    heard look name days told let country asked going seen better having home knew side something moment father
+    among course hands woman enough words mother soon full end gave room almost small cannot water want however
+    light quite brought nor word whose given door best turned taken does use felt until since power used rather
+    began present voice others white works less money next poor stood form within together till large matter
+    kind often certain herself year friend half order round true anything keep sent means passed feet near
+    public state hundred children thus hope alone above case dear says speak high read city already received
+    fact gone girl known hear times least perhaps sure indeed english open body itself along land return leave
+    air nature answered either law help lay point child letter four wish fire cried women speaking number manner
+""".split()
+
+
+@cache
+def dictionary() -> tuple[str, ...]:
+    """Ordinary lower-case words of three to nine letters, from the system's word list; COMMON where there is none."""
+    words = WORD_LIST.read_text().split() if WORD_LIST.exists() else COMMON
+    return tuple(word for word in words if re.fullmatch(r"[a-z]{3,9}", word))
+
+
+@cache
+def wordings() -> frozenset[str]:
+    """Every fixed wording: what foreign speech must not say by accident."""
+    fixed = {text for known in INTENTS.values() for text in known.do + known.say + known.held}
+    return frozenset(
+        fixed | {frame.format(text) for frame in POLITE for text in fixed} | set(LIGHT_WORDS) | set(VOLUME_WORDS)
+    )
+
+
+def fill(rng: random.Random, template: str) -> str:
+    """Fill the slots of a template; a slot that is used twice is drawn twice."""
+    plain = {
+        "n": NOUNS,
+        "n2": NOUNS,
+        "a": ADJECTIVES,
+        "a2": ADJECTIVES,
+        "v": VERBS,
+        "c": PLACES,
+        "p": PEOPLE,
+        "d": ONES[:10],
+        "day": DAYS,
+        "month": MONTHS,
+        "small": ONES[2:13],
+    }
+
+    def draw(match: re.Match[str]) -> str:
+        slot = match[1]
+        if slot in ("num", "num2"):
+            return spell(rng.randint(2, 99))
+        return rng.choice(plain.get(slot) or SLOTS[slot])
+
+    return re.sub(r"\{(\w+)\}", draw, template).strip()
+
+
+def foreign(rng: random.Random) -> Utterance:
+    """Draw a sentence outside the repertoire: near misses, unfinished requests, telephone prompts, random words."""
+    while True:
+        kind = rng.random()
+        if kind < 0.34:
+            text = fill(rng, rng.choice(NEAR))
+        elif kind < 0.5:
+            text = fill(rng, rng.choice(UNFINISHED))
+        elif kind < 0.72:
+            text = fill(rng, rng.choice(PHONE))
+        elif kind < 0.86:
+            text = " ".join(rng.choice(dictionary() if rng.random() < 0.7 else NOUNS) for _ in range(rng.randint(1, 5)))
+        else:
+            text = " ".join(rng.choice(COMMON) for _ in range(rng.randint(2, 10)))
+        if text not in wordings() and text.removesuffix(" please") not in wordings():
+            return Utterance("foreign", text, REJECT)
+
+
+if __name__ == "__main__":
+    _rng = random.Random(0)
+    for _ in range(14):
+        _one = request(_rng)
+        print(_one.text, "|", _one.answer, "|", respond(_rng, _one.answer))
+    for _ in range(14):
+        print(foreign(_rng).text)

@@ -1,0 +1,734 @@
+"""Train pocket, a Gemma 4 with audio input small enough for one CPU core to train, on the feature shards of speech.py.
+
+It starts from a tower that has been warmed up (aligned.py), goes on with the tower alone on all voices, and then trains
+everything, with phonemes as a side loss. Schedules run on the clock, not on steps, and the shard folder is read again
+every two minutes, so synthesis can go on beside training. Rows of joint training are conversations of one to three
+turns. The phoneme head is saved beside the model (ctc.pt) and is not part of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import re
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import repertoire
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch import Tensor, nn
+
+SPECIAL = [
+    "<pad>",
+    "<eos>",
+    "<bos>",
+    "<unk>",
+    "<mask>",
+    "<|turn>",
+    "<turn|>",
+    "<|image>",
+    "<|image|>",
+    "<image|>",
+    "<|audio>",
+    "<|audio|>",
+    "<audio|>",
+    "<|video|>",
+    "<|tool>",
+    "<tool|>",
+    "<|tool_call>",
+    "<tool_call|>",
+    "<|tool_response>",
+    "<tool_response|>",
+    '<|"|>',
+    "<|channel>",
+    "<channel|>",
+    "<|think|>",
+]
+USER, MODEL = "<|turn>user\n<|audio>", "<audio|><turn|>\n<|turn>model\n"
+RESPONSE, END = "<|tool_response>", "<turn|>"
+AUDIO_TYPE = 3
+"""mm_token_type_ids of an audio token."""
+ARGUMENT_WEIGHT, SENTENCE_WEIGHT = 3.0, 0.5
+SHARES = {"kokoro": 0.5, "espeak": 0.2, "flite": 0.12, "piper": 0.1, "negative": 0.08}
+"""How much of a batch comes from each kind of shard, whatever their sizes."""
+
+
+# ---- model and tokenizer ----
+
+
+def make_tokenizer(vocab: int):  # noqa: ANN201 - a transformers class
+    """Return a small byte-level BPE with Gemma 4's special tokens, one token for each digit."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    rng, lines = random.Random(0), ["user\n", "model\n", "system\n"] * 50
+    for _ in range(8000):
+        one = repertoire.request(rng)
+        lines += [one.answer, *(repertoire.respond(rng, one.answer) or ())]
+    lines += [repertoire.REJECT, repertoire.NOTHING_SAID] * 50
+    pieces = [piece for line in lines for piece in re.split(r"<\|?[a-z_\"]+\|?>", line) if piece]
+    tokenizer.train_from_iterator(
+        pieces,
+        trainers.BpeTrainer(
+            vocab_size=vocab,
+            special_tokens=SPECIAL,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<bos>",
+        eos_token="<eos>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        extra_special_tokens={
+            "boi_token": "<|image>",
+            "eoi_token": "<image|>",
+            "image_token": "<|image|>",
+            "boa_token": "<|audio>",
+            "eoa_token": "<audio|>",
+            "audio_token": "<|audio|>",
+            "sot_token": "<|turn>",
+            "eot_token": "<turn|>",
+            "stc_token": "<|tool_call>",
+            "etc_token": "<tool_call|>",
+            "str_token": "<|tool_response>",
+            "etr_token": "<tool_response|>",
+            "std_token": "<|tool>",
+            "etd_token": "<tool|>",
+            "escape_token": '<|"|>',
+            "soc_token": "<|channel>",
+            "eoc_token": "<channel|>",
+            "think_token": "<|think|>",
+        },
+    )
+
+
+def make_model(tokenizer, args: argparse.Namespace):  # noqa: ANN001, ANN201
+    """Return a random model. Every matrix has an input size that is a multiple of 32, for the exporter's blocks."""
+    from transformers import (
+        Gemma4AudioConfig,
+        Gemma4Config,
+        Gemma4ForConditionalGeneration,
+        Gemma4TextConfig,
+        GenerationConfig,
+    )
+
+    token = tokenizer.convert_tokens_to_ids
+    text = Gemma4TextConfig(
+        vocab_size=len(tokenizer),
+        vocab_size_per_layer_input=len(tokenizer),
+        hidden_size=args.hidden,
+        intermediate_size=2 * args.hidden,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        head_dim=32,
+        global_head_dim=64,
+        layer_types=["sliding_attention", "sliding_attention", "full_attention"] * 2,
+        num_kv_shared_layers=3,
+        sliding_window=512,
+        use_double_wide_mlp=True,
+        hidden_size_per_layer_input=32,
+        final_logit_softcapping=30.0,
+        max_position_embeddings=4096,
+        initializer_range=args.init,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=2,
+    )
+    audio = Gemma4AudioConfig(
+        hidden_size=args.tower,
+        num_hidden_layers=args.layers,
+        num_attention_heads=4,
+        output_proj_dims=args.projection,
+        subsampling_conv_channels=[128, args.channels],
+        initializer_range=args.init,
+    )
+    model = Gemma4ForConditionalGeneration(
+        Gemma4Config(
+            text_config=text,
+            audio_config=audio,
+            vision_config=None,
+            initializer_range=args.init,
+            boi_token_id=token("<|image>"),
+            eoi_token_id=token("<image|>"),
+            image_token_id=token("<|image|>"),
+            video_token_id=token("<|video|>"),
+            boa_token_id=token("<|audio>"),
+            eoa_token_index=token("<audio|>"),
+            audio_token_id=token("<|audio|>"),
+        )
+    ).float()
+    model.generation_config = GenerationConfig(
+        bos_token_id=2, eos_token_id=[1, token(END), token(RESPONSE)], pad_token_id=0, do_sample=False
+    )
+    return model
+
+
+def quicken(model: nn.Module) -> None:
+    """Same function, less work, for training only: no clipping at infinity, channels last, a fixed first convolution.
+
+    The first convolution takes 3x3 patches through 128 random filters: nothing is lost, much time is saved. The layers
+    that share keys and values are run only where logits are wanted, which is exact.
+    """
+    from transformers.models.gemma4 import modeling_gemma4 as gemma4
+
+    for module in model.modules():
+        if isinstance(module, gemma4.Gemma4ClippableLinear):
+            module.use_clipped_linears = False
+
+    def forward(self: nn.Module, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        if (
+            self.conv.in_channels > 1
+        ):  # in place, and in the layout of the layers around: [clips, frames, bins, channels]
+            hidden = (hidden.permute(0, 2, 3, 1) * mask[:, :, None, None].to(hidden.dtype)).permute(0, 3, 1, 2)
+            return self.act(self.norm(self.conv(hidden).permute(0, 2, 3, 1))).permute(0, 3, 1, 2), mask[:, ::2]
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):  # fixed, bfloat16; padding is zero already
+            filters = self.conv.weight.flatten(1)
+            filters = (
+                filters - filters.mean(0)
+            ).T.bfloat16()  # the mean over channels, which the norm takes away, is zero
+            clips, _, frames, bins = hidden.shape
+            patches = F.unfold(hidden.float(), 3, stride=2, padding=1).transpose(1, 2).bfloat16()
+            hidden = (patches @ filters).view(clips, (frames + 1) // 2, (bins + 1) // 2, -1)
+            size = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True).float()
+            hidden = F.relu_(hidden).mul_((size.square() / hidden.shape[-1] + self.norm.eps).rsqrt().bfloat16())
+            return hidden.permute(0, 3, 1, 2), mask[:, ::2]
+
+    gemma4.Gemma4AudioSubSampleConvProjectionLayer.forward = forward
+    front = model.model.audio_tower.subsample_conv_projection
+    front.to(memory_format=torch.channels_last)
+    for weight in front.layer0.parameters():
+        weight.requires_grad_(False)
+
+    def norm(self: nn.Module, hidden: Tensor) -> Tensor:
+        weight = self.weight.float() if self.with_scale else None
+        return F.rms_norm(hidden.float(), hidden.shape[-1:], weight, self.eps).type_as(hidden)
+
+    gemma4.Gemma4RMSNorm.forward = norm
+
+    def keep(
+        self: nn.Module, hidden: Tensor, per_layer: Tensor, turns: dict, masks: dict, *_: object, **__: object
+    ) -> tuple:
+        """Layers that only read keys and values go on with the positions whose logits are wanted: `kept`, [rows, n]."""
+        rows, kept = torch.arange(len(hidden))[:, None], self.kept
+        causal = kept[:, None, :, None] >= torch.arange(hidden.shape[1])  # [rows, 1, n, positions]
+        turned = {
+            kind: tuple(part.expand(len(hidden), -1, -1)[rows, kept] for part in pair) for kind, pair in turns.items()
+        }
+        masked = {
+            kind: causal if mask is None else mask.expand(len(hidden), -1, -1, -1)[rows, :, kept].transpose(1, 2)
+            for kind, mask in masks.items()
+        }
+        return hidden[rows, kept], per_layer[rows, kept], turned, masked
+
+    gemma4.Gemma4TextModel._maybe_slice_kv_shared_inputs = keep
+
+
+class Ear:
+    """What the last layer of the tower gave in its last run: `hidden`, [clips, tokens, width]."""
+
+    hidden: Tensor
+
+    def __init__(self, model: nn.Module) -> None:
+        """Listen to the model's tower."""
+        model.model.audio_tower.layers[-1].register_forward_hook(self._take)
+
+    def _take(self, _: nn.Module, __: object, output: Tensor) -> None:
+        self.hidden = output
+
+
+def store(out: Path, model: nn.Module, tokenizer, head: nn.Linear, names: list[str]) -> None:  # noqa: ANN001
+    """Write a checkpoint as transformers does, and the phoneme head beside it."""
+    from transformers.models.gemma4.feature_extraction_gemma4 import Gemma4AudioFeatureExtractor
+
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    Gemma4AudioFeatureExtractor(fft_overdrive=False).save_pretrained(out)
+    torch.save({"head": head.state_dict(), "names": names}, out / "ctc.pt")
+
+
+# ---- data ----
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One augmented utterance."""
+
+    mel: np.ndarray
+    """float16 [frames, 128], a view of its shard"""
+    meta: dict[str, str]
+
+    @property
+    def tokens(self) -> int:
+        return len(self.mel) // 4
+
+
+@dataclass
+class Pool:
+    """All clips so far, by kind of shard; `refresh` adds the shards that have come since."""
+
+    folder: Path
+    pattern: str
+    clips: dict[str, list[Clip]] = field(default_factory=lambda: defaultdict(list))
+    repeats: list[Clip] = field(default_factory=list)
+    known: set[str] = field(default_factory=set)
+
+    def refresh(self) -> int:
+        for path in sorted(self.folder.glob(self.pattern)):
+            if path.name in self.known:
+                continue
+            self.known.add(path.name)
+            shard = np.load(path)
+            mel, offsets = shard["mel"], shard["offsets"]
+            kind = path.stem.split("-")[1]
+            for index, meta in enumerate(json.loads(str(shard["meta"]))):
+                clip = Clip(mel[offsets[index] : offsets[index + 1]], meta)
+                self.clips[kind].append(clip)
+                if meta["intent"] == repertoire.REPEAT:
+                    self.repeats.append(clip)
+        return sum(map(len, self.clips.values()))
+
+    def batches(self, frames: int, rng: random.Random) -> Iterator[list[Clip]]:
+        """Yield batches of clips of similar length, about `frames` mel frames each, for ever."""
+        while True:
+            kinds = [kind for kind in self.clips if SHARES.get(kind)]
+            drawn = rng.choices(kinds, [SHARES[kind] for kind in kinds], k=800)
+            chosen = sorted((rng.choice(self.clips[kind]) for kind in drawn), key=lambda clip: len(clip.mel))
+            batches: list[list[Clip]] = [[]]
+            for clip in chosen:
+                if len(clip.mel) * (len(batches[-1]) + 1) > frames:
+                    batches.append([])
+                batches[-1].append(clip)
+            rng.shuffle(batches)
+            yield from filter(None, batches)
+
+
+def warp(mel: np.ndarray, rng: random.Random) -> np.ndarray:
+    """Other speakers and lost detail: a frequency warp and masks, on the log-mel picture [frames, 128]."""
+    mel = mel.astype(np.float32)
+    frames, bins = mel.shape
+    if rng.random() < 0.7:
+        at = np.clip(np.arange(bins) * rng.uniform(0.9, 1.11) + rng.uniform(-2, 2), 0, bins - 1.001)
+        low = at.astype(int)
+        share = (at - low)[None].astype(np.float32)
+        mel = mel[:, low] * (1 - share) + mel[:, low + 1] * share
+    for _ in range(2):
+        width = rng.randint(0, 14)
+        start = rng.randint(0, bins - width)
+        mel[:, start : start + width] = mel.mean()
+    if rng.random() < 0.6:
+        width = rng.randint(0, 10)
+        start = rng.randint(0, max(1, frames - width))
+        mel[start : start + width] = mel.min()
+    return mel
+
+
+def collate(mels: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Return float32 [clips, frames, 128] and bool [clips, frames]."""
+    longest = max(map(len, mels))
+    values = np.zeros((len(mels), longest, mels[0].shape[1]), np.float32)
+    mask = np.zeros((len(mels), longest), bool)
+    for row, mel in enumerate(mels):
+        values[row, : len(mel)], mask[row, : len(mel)] = mel, True
+    return torch.from_numpy(values), torch.from_numpy(mask)
+
+
+def viterbi(scores: Tensor, lengths: list[int], states: list[list[int]]) -> list[Tensor]:
+    """Align log probabilities [clips, tokens, classes] with a sequence of states each, left to right, no state skipped.
+
+    Returns a class for each of a clip's tokens.
+    """
+    clips, tokens, _ = scores.shape
+    longest = max(map(len, states))
+    padded = torch.tensor([row + [0] * (longest - len(row)) for row in states])
+    emitted = scores.gather(2, padded[:, None].expand(-1, tokens, -1))
+    best = torch.full((clips, longest), -1e9)
+    best[:, 0] = emitted[:, 0, 0]
+    moved = torch.zeros(clips, tokens, longest, dtype=torch.bool)
+    for token in range(1, tokens):
+        before = F.pad(best[:, :-1], (1, 0), value=-1e9)
+        moved[:, token] = before > best
+        best = torch.maximum(best, before) + emitted[:, token]
+    paths = []
+    for row, (length, names) in enumerate(zip(lengths, states, strict=True)):
+        steps, at, path = moved[row].tolist(), len(names) - 1, [0] * length
+        for token in range(length - 1, -1, -1):
+            path[token] = names[at]
+            at -= steps[token][at]
+        paths.append(torch.tensor(path))
+    return paths
+
+
+def plain(phoneme: str) -> str:
+    """Return an espeak-ng phoneme without its marks of stress and length."""
+    return phoneme.strip("',%=|:#2-") or phoneme
+
+
+class Phonemes:
+    """Phoneme names of words, by espeak-ng, kept in a file."""
+
+    def __init__(self, store: Path) -> None:
+        self.store = store
+        self.words: dict[str, list[str]] = json.loads(store.read_text()) if store.exists() else {}
+
+    def learn(self, texts: set[str]) -> None:
+        new = sorted({word for text in texts for word in text.split()} - self.words.keys())
+        for start in range(0, len(new), 200):
+            part = new[start : start + 200]
+            lines = self.speak("\n".join(part)).strip("\n").split("\n")
+            if len(lines) != len(part):  # a word that espeak-ng reads in two breaths: one at a time
+                lines = [self.speak(word).replace("\n", " ") for word in part]
+            for word, line in zip(part, lines, strict=True):
+                names = line.strip().replace(" ", "_").split("_")
+                self.words[word] = [plain(name) for name in names if name.strip("',%=|")]
+        if new:
+            self.store.write_text(json.dumps(self.words))
+
+    @staticmethod
+    def speak(text: str) -> str:
+        command = ["espeak-ng", "-q", "-v", "en-us", "-x", "--sep=_"]
+        return subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
+
+
+# ---- rows: conversations of one to three turns ----
+
+
+@dataclass
+class Row:
+    """Token ids and how much each counts in the loss."""
+
+    ids: list[int] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+    """0 for a token that is given, not learned."""
+
+    def add(self, ids: list[int], weight: float | list[float] = 0.0) -> None:
+        self.ids += ids
+        self.weights += weight if isinstance(weight, list) else [weight] * len(ids)
+
+
+class Writer:
+    """Writes the token rows that belong to clips."""
+
+    def __init__(self, tokenizer, rng: random.Random) -> None:  # noqa: ANN001
+        self.tokenizer, self.rng, self.cache = tokenizer, rng, dict[str, list[int]]()
+        self.audio = tokenizer.convert_tokens_to_ids("<|audio|>")
+
+    def ids(self, text: str) -> list[int]:
+        if text not in self.cache:
+            if len(self.cache) > 50_000:
+                self.cache.clear()
+            self.cache[text] = self.tokenizer.encode(text, add_special_tokens=False)
+        return self.cache[text]
+
+    def call(self, row: Row, answer: str) -> None:
+        """Append a tool call; what stands between its braces weighs more."""
+        ids = self.ids(answer)
+        at = len(self.ids(answer.partition("{")[0]))
+        row.add(ids, [1.0] * at + [ARGUMENT_WEIGHT] * (len(ids) - at))
+        row.add(self.ids(RESPONSE), 1.0)
+
+    def conversation(self, turns: list[tuple[int, str]]) -> Row:
+        """Write turns of soft tokens and an answer; with no tokens the call is given, only the sentence is learned."""
+        row, said = Row(), repertoire.NOTHING_SAID
+        row.add(self.ids("<bos>"))
+        for number, (tokens, answer) in enumerate(turns):
+            last = number == len(turns) - 1
+            row.add(self.ids("\n" + USER if number else USER) + [self.audio] * tokens + self.ids(MODEL))
+            told = repertoire.respond(self.rng, answer)
+            if told:
+                self.call(row, answer)
+                if not tokens:
+                    row.weights = [0.0] * len(row.weights)
+                if last and tokens and self.rng.random() < 0.6:  # shorter: the ear is the harder part
+                    return row
+                row.add(self.ids(told[0]))
+                said = told[1]
+                row.add(self.ids(said + END), SENTENCE_WEIGHT)
+            else:
+                said = said if answer == repertoire.REPEAT else answer
+                row.add(self.ids(said + END), 1.0)
+        return row
+
+
+def group(clips: list[Clip], repeats: list[Clip], share: float, rng: random.Random) -> list[list[Clip]]:
+    """Make conversations: of one clip, in a share of the batches of two or three, some with a "repeat that"."""
+    if rng.random() > share:
+        return [[clip] for clip in clips]
+    clips, rows = rng.sample(clips, len(clips)), []
+    while clips:
+        size = rng.choice((1, 2, 2, 3))
+        row, clips = clips[:size], clips[size:]
+        if repeats and size < 3 and rng.random() < 0.35:
+            row.append(rng.choice(repeats))
+        rows.append(row)
+    return rows
+
+
+def pad(rows: list[Row]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ids, attention mask and loss weights, each [rows, longest]."""
+    longest = max(len(row.ids) for row in rows)
+    return (
+        torch.tensor([row.ids + [0] * (longest - len(row.ids)) for row in rows]),
+        torch.tensor([[1] * len(row.ids) + [0] * (longest - len(row.ids)) for row in rows]),
+        torch.tensor([row.weights + [0.0] * (longest - len(row.ids)) for row in rows]),
+    )
+
+
+# ---- training ----
+
+
+class Trainer:
+    """A model in training and the clips so far."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        from transformers import AutoTokenizer, Gemma4ForConditionalGeneration
+
+        self.args, self.rng = args, random.Random(args.seed)
+        self.pool = Pool(args.features, args.glob)
+        self.phonemes = Phonemes(args.features / "phonemes.json")
+        print(self.pool.refresh(), "clips", flush=True)
+        self.phonemes.learn({clip.meta["text"] for clips in self.pool.clips.values() for clip in clips})
+        if args.start:
+            self.tokenizer = AutoTokenizer.from_pretrained(args.start)
+            self.model = Gemma4ForConditionalGeneration.from_pretrained(args.start, dtype=torch.float32)
+            warm = torch.load(args.start / "ctc.pt")
+            names = warm["names"]
+            if args.decoder:
+                other = Gemma4ForConditionalGeneration.from_pretrained(args.decoder, dtype=torch.float32)
+                self.model.model.language_model.load_state_dict(other.model.language_model.state_dict())
+        else:
+            self.tokenizer = make_tokenizer(args.vocab)
+            self.model = make_model(self.tokenizer, args)
+            names = sorted({name for word in self.phonemes.words.values() for name in word})
+        self.names = names
+        self.index = {name: number + 1 for number, name in enumerate(names)}
+        self.head = nn.Linear(self.model.config.audio_config.hidden_size, len(names) + 1)
+        if args.start:
+            self.head.load_state_dict(warm["head"])
+        self.tower = self.model.model.audio_tower
+        self.ear = Ear(self.model)
+        quicken(self.model)
+        self.model.set_attn_implementation({"text_config": "sdpa", "audio_config": "eager"})
+        self.writer = Writer(self.tokenizer, self.rng)
+        print("parameters", sum(weight.numel() for weight in self.model.parameters()), flush=True)
+
+    def spelt(self, clip: Clip) -> list[int]:
+        """Return the phoneme classes of a clip's text; cut-up speech has none."""
+        names = (name for word in clip.meta["text"].split() for name in self.phonemes.words[word])
+        return [self.index[name] for name in names if name in self.index]
+
+    def ctc_loss(self, clips: list[Clip]) -> Tensor:
+        """Phonemes of the clips, wherever they are."""
+        rows = [row for row, clip in enumerate(clips) if clip.meta["text"]]
+        if not rows:
+            return torch.zeros(())
+        scores = self.head(self.ear.hidden[rows].float()).log_softmax(-1).transpose(0, 1)
+        targets = [self.spelt(clips[row]) for row in rows]
+        return F.ctc_loss(
+            scores,
+            torch.tensor([name for target in targets for name in target]),
+            torch.tensor([clips[row].tokens for row in rows]),
+            torch.tensor(list(map(len, targets))),
+            zero_infinity=True,
+        )
+
+    def own_loss(self, clips: list[Clip]) -> Tensor:
+        """Cross entropy of one phoneme for each token, where the model itself puts it; class 0 around the sound."""
+        rows, spans, targets = [], [], []
+        for row, clip in enumerate(clips):
+            names = self.spelt(clip)
+            level = clip.mel[: 4 * clip.tokens].astype(np.float32).mean(1).reshape(-1, 4).max(1)
+            loud = np.flatnonzero(level > level.min() + 0.4 * (np.quantile(level, 0.95) - level.min()))
+            if names and len(names) <= loud[-1] - loud[0] + 1:
+                rows.append(row)
+                spans.append(slice(loud[0], loud[-1] + 1))
+                targets.append(names)
+        if not rows:
+            return torch.zeros(())
+        logits = self.head(self.ear.hidden[rows].float())
+        sizes = [span.stop - span.start for span in spans]
+        scores = torch.zeros(len(rows), max(sizes), logits.shape[2])
+        for row, span in enumerate(spans):
+            scores[row, : sizes[row]] = logits[row, span].detach().log_softmax(-1)
+        wanted = torch.full(logits.shape[:2], -100)
+        for row, path in enumerate(viterbi(scores, sizes, targets)):
+            wanted[row, : clips[rows[row]].tokens] = 0
+            wanted[row, spans[row]] = path
+        return F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=-100)
+
+    def weighted_loss(self, rows: list[Row], **audio: Tensor) -> Tensor:
+        """Cross entropy of the next token, weighted."""
+        ids, mask, weights = pad(rows)
+        learned = [torch.nonzero(row[1:]).flatten() for row in weights]  # the position before each learned token
+        kept = torch.zeros(len(rows), max(map(len, learned)), dtype=torch.long)
+        share = torch.zeros(kept.shape)
+        for number, places in enumerate(learned):
+            kept[number, : len(places)] = places
+            share[number, : len(places)] = weights[number, places + 1]
+        self.model.model.language_model.kept = kept
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = self.model(
+                input_ids=ids,
+                attention_mask=mask,
+                mm_token_type_ids=(ids == self.writer.audio).long() * AUDIO_TYPE,
+                use_cache=False,
+                **audio,
+            ).logits
+        wanted = share > 0
+        each = F.cross_entropy(logits[wanted].float(), ids.gather(1, kept + 1)[wanted], reduction="none")
+        return (each * share[wanted]).sum() / share.sum()
+
+    def text_loss(self) -> Tensor:
+        """The numbers of a tool response into the sentence, without sound."""
+        rows: list[Row] = []
+        while len(rows) < 24:
+            one = repertoire.request(self.rng)
+            if one.answer.startswith("<|tool_call>"):
+                rows.append(self.writer.conversation([(0, one.answer)]))
+        return self.weighted_loss(rows)
+
+    def step(self, clips: list[Clip], joint: bool, number: int, log: dict[str, list[float]]) -> None:
+        """Add the gradients of one batch."""
+        if joint:
+            talks = group(clips, self.pool.repeats, self.args.talks, self.rng)
+            clips = [clip for talk in talks for clip in talk]
+        values, mask = collate([warp(clip.mel, self.rng) for clip in clips])
+        loss = torch.zeros(())
+        if joint:
+            rows = [self.writer.conversation([(clip.tokens, clip.meta["answer"]) for clip in talk]) for talk in talks]
+            loss = self.weighted_loss(rows, input_features=values, input_features_mask=mask)
+            log["answer"].append(loss.item())
+        else:
+            with torch.autocast("cpu", torch.bfloat16):
+                self.tower(values, mask)
+        side = self.own_loss(clips) if self.args.side == "own" else self.ctc_loss(clips)
+        log[self.args.side].append(side.item())
+        (loss + (self.args.share if joint else 1.0) * side).backward()
+        if joint and number % 4 == 0:
+            text = self.text_loss()
+            (0.5 * text).backward()
+            log["text"].append(text.item())
+
+    def run(self, minutes: float, joint: bool) -> None:
+        args = self.args
+        parts = [self.model, self.head] if joint else [self.tower, self.head]
+        weights = [w for part in parts for w in part.parameters() if w.requires_grad]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": [w for w in weights if w.dim() > 1], "weight_decay": 0.02},
+                {"params": [w for w in weights if w.dim() < 2], "weight_decay": 0},
+            ],
+            lr=args.lr,
+            betas=(0.9, 0.98),
+        )
+        self.model.train()
+        start = told = stored = scanned = time.time()
+        number = clips = 0
+        log: dict[str, list[float]] = defaultdict(list)
+        for batch in self.pool.batches(args.frames, self.rng):
+            now = time.time()
+            share = (now - start) / (60 * minutes)
+            if share >= 1:
+                break
+            falling = args.floor + (1 - args.floor) * 0.5 * (
+                1 + math.cos(math.pi * (share - args.warm) / (1 - args.warm))
+            )
+            for group_ in optimizer.param_groups:
+                group_["lr"] = args.lr * (share / args.warm if share < args.warm else falling)
+            self.step(batch, joint, number, log)
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            number, clips = number + 1, clips + len(batch)
+            if now - stored > 60 * args.save_every:
+                stored = now
+                self.store()
+            if now - scanned > 120:
+                scanned = now
+                total = self.pool.refresh()
+                self.phonemes.learn({clip.meta["text"] for part in self.pool.clips.values() for clip in part})
+                print("clips", total, {kind: len(part) for kind, part in self.pool.clips.items()}, flush=True)
+            if now - told > 20:
+                told = now
+                losses = {name: round(float(np.mean(values[-40:])), 3) for name, values in log.items()}
+                print(
+                    "joint" if joint else "tower",
+                    number,
+                    clips,
+                    "clips",
+                    round(now - start),
+                    "s",
+                    losses,
+                    f"lr {optimizer.param_groups[0]['lr']:.5f}",
+                    flush=True,
+                )
+        self.store()
+
+    def store(self) -> None:
+        """Write the checkpoint."""
+        store(self.args.out, self.model, self.tokenizer, self.head, self.names)
+
+
+def add_shape(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how large the model is."""
+    parser.add_argument("--hidden", type=int, default=128, help="width of the decoder")
+    parser.add_argument("--tower", type=int, default=192, help="width of the audio tower")
+    parser.add_argument("--layers", type=int, default=4, help="layers of the audio tower")
+    parser.add_argument("--channels", type=int, default=16, help="channels of the second convolution")
+    parser.add_argument("--projection", type=int, default=256, help="width of the tower's output")
+    parser.add_argument("--vocab", type=int, default=640)
+    parser.add_argument("--init", type=float, default=0.1, help="initializer_range")
+
+
+def main() -> None:
+    """Read the command line and do it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("out", type=Path, help="checkpoint folder to write")
+    parser.add_argument("features", type=Path, help="folder of feature shards")
+    parser.add_argument("--glob", default="train-*.npz", help="which shards")
+    parser.add_argument("--start", type=Path, help="checkpoint to go on from")
+    parser.add_argument("--decoder", type=Path, help="checkpoint to take the decoder from, instead of --start's")
+    parser.add_argument("--tower-minutes", type=float, default=9, help="of the tower alone")
+    parser.add_argument("--minutes", type=float, default=60, help="of joint training")
+    parser.add_argument(
+        "--side", choices=["own", "ctc"], default="own", help="phonemes where the model puts them, or CTC"
+    )
+    parser.add_argument("--share", type=float, default=0.5, help="weight of the side loss in joint training")
+    parser.add_argument("--talks", type=float, default=0.25, help="share of batches that are conversations of turns")
+    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--floor", type=float, default=0.02, help="last learning rate, as a share of the first")
+    parser.add_argument("--warm", type=float, default=0.03, help="share of the time in which the learning rate rises")
+    parser.add_argument("--frames", type=int, default=5000, help="mel frames in a batch")
+    parser.add_argument("--save-every", type=float, default=3, help="minutes")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    add_shape(parser)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    args.out.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(args)
+    if args.tower_minutes:
+        trainer.run(args.tower_minutes, joint=False)
+    if args.minutes:
+        trainer.run(args.minutes, joint=True)
+
+
+if __name__ == "__main__":
+    main()
