@@ -1,8 +1,8 @@
 """What the pocket model understands: wordings, tool calls, tool responses and spoken sentences.
 
-`request(rng)` draws something the assistant can do, `foreign(rng)` a sentence it must not act on, `respond(rng, answer)`
-what a host might send back after a tool call, with the sentence to speak then. Everything is a function of the
-`random.Random` that is given, so a seed names a data set.
+`request(rng)` draws something the assistant can do, `foreign(rng)` a sentence it must not act on, and
+`respond(rng, answer)` what a host might send back after a tool call, with the sentence to speak then. Everything is
+a function of the `random.Random` that is given, so a seed names a data set.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import repertoire
@@ -526,6 +527,7 @@ class Trainer:
         quicken(self.model)
         self.model.set_attn_implementation({"text_config": "sdpa", "audio_config": "eager"})
         self.writer = Writer(self.tokenizer, self.rng)
+        self.cached: dict[str, list[tuple[Clip, Tensor]]] = defaultdict(list)
         print("parameters", sum(weight.numel() for weight in self.model.parameters()), flush=True)
 
     def spelt(self, clip: Clip) -> list[int]:
@@ -625,6 +627,84 @@ class Trainer:
             (0.5 * text).backward()
             log["text"].append(text.item())
 
+    @torch.no_grad()
+    def listen(self, most: int) -> None:
+        """Run the tower once over at most so many clips of each kind, for `decode`."""
+        self.model.eval()
+        for kind, clips in self.pool.clips.items():
+            order = sorted(self.rng.sample(clips, min(most, len(clips))), key=lambda clip: len(clip.mel))
+            start = time.time()
+            for at in range(0, len(order), 24):
+                part = order[at : at + 24]
+                values, mask = collate([clip.mel.astype(np.float32) for clip in part])
+                with torch.autocast("cpu", torch.bfloat16):
+                    hidden = self.tower(values, mask).last_hidden_state.half()
+                for clip, row in zip(part, hidden, strict=True):
+                    self.cached[kind].append((clip, row[: clip.tokens].clone()))
+            print("listened to", len(order), kind, round(time.time() - start), "s", flush=True)
+
+    def decode(self, minutes: float) -> None:
+        """Train the decoder alone, on what `listen` kept: many times the steps of joint training."""
+        self.model.train()
+        inner = self.model.model
+        weights = [*inner.language_model.parameters(), *inner.embed_audio.parameters()]
+        optimizer = torch.optim.AdamW(weights, lr=self.args.lr, betas=(0.9, 0.98), weight_decay=0.02)
+        heard: list[Tensor] = []
+
+        def soft_tokens(*_: object, **__: object) -> SimpleNamespace:
+            mask = torch.zeros(len(heard), max(map(len, heard)), dtype=torch.bool)
+            values = torch.zeros(*mask.shape, heard[0].shape[1])
+            for row, part in enumerate(heard):
+                mask[row, : len(part)], values[row, : len(part)] = True, part.float()
+            values *= 1 + 0.1 * torch.randn_like(values)
+            return SimpleNamespace(pooler_output=inner.embed_audio(values), attention_mask=mask)
+
+        real, inner.get_audio_features = inner.get_audio_features, soft_tokens
+        pairs = [pair for kind in self.cached.values() for pair in kind]
+        repeats = [pair for pair in pairs if pair[0].meta["intent"] == repertoire.REPEAT]
+        kinds = list(self.cached)
+        start = told = stored = time.time()
+        number, log = 0, defaultdict(list)
+        batches: list[list] = []
+        while (share := (time.time() - start) / (60 * minutes)) < 1:
+            if not batches:
+                drawn_kinds = self.rng.choices(kinds, [SHARES[kind] for kind in kinds], k=960)
+                drawn = [self.rng.choice(self.cached[kind]) for kind in drawn_kinds]
+                drawn.sort(key=lambda pair: pair[0].tokens)
+                batches = [drawn[at : at + self.args.rows] for at in range(0, len(drawn), self.args.rows)]
+                self.rng.shuffle(batches)
+            talks = group(batches.pop(), repeats, self.args.talks, self.rng)
+            heard[:] = [hidden for talk in talks for _, hidden in talk]
+            turns = [[(clip.tokens, clip.meta["answer"]) for clip, _ in talk] for talk in talks]
+            rows = [self.writer.conversation(talk) for talk in turns]
+            for group_ in optimizer.param_groups:
+                group_["lr"] = self.args.lr * self.rate(share)
+            loss = self.weighted_loss(rows, input_features=torch.zeros(1), input_features_mask=torch.zeros(1))
+            log["answer"].append(loss.item())
+            loss.backward()
+            if number % 8 == 0:
+                (0.5 * self.text_loss()).backward()
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            number += 1
+            if time.time() - told > 20:
+                told = time.time()
+                answer = round(float(np.mean(log["answer"][-60:])), 3)
+                print("decoder", number, round(told - start), "s", answer, flush=True)
+            if time.time() - stored > 60 * self.args.save_every:
+                stored = time.time()
+                self.store()
+        inner.get_audio_features = real
+        self.store()
+
+    def rate(self, share: float) -> float:
+        """Return the learning rate at a share of the time, as a share of the highest."""
+        args = self.args
+        if share < args.warm:
+            return share / args.warm
+        return args.floor + (1 - args.floor) * 0.5 * (1 + math.cos(math.pi * (share - args.warm) / (1 - args.warm)))
+
     def run(self, minutes: float, joint: bool) -> None:
         args = self.args
         parts = [self.model, self.head] if joint else [self.tower, self.head]
@@ -646,11 +726,8 @@ class Trainer:
             share = (now - start) / (60 * minutes)
             if share >= 1:
                 break
-            falling = args.floor + (1 - args.floor) * 0.5 * (
-                1 + math.cos(math.pi * (share - args.warm) / (1 - args.warm))
-            )
             for group_ in optimizer.param_groups:
-                group_["lr"] = args.lr * (share / args.warm if share < args.warm else falling)
+                group_["lr"] = args.lr * self.rate(share)
             self.step(batch, joint, number, log)
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
             optimizer.step()
@@ -705,6 +782,11 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="checkpoint to go on from")
     parser.add_argument("--decoder", type=Path, help="checkpoint to take the decoder from, instead of --start's")
     parser.add_argument("--tower-minutes", type=float, default=9, help="of the tower alone")
+    parser.add_argument("--decoder-minutes", type=float, default=20, help="of the decoder alone")
+    parser.add_argument(
+        "--listen", type=int, default=4000, help="most clips of a kind that the decoder alone learns from"
+    )
+    parser.add_argument("--rows", type=int, default=16, help="clips in a batch of the decoder alone")
     parser.add_argument("--minutes", type=float, default=60, help="of joint training")
     parser.add_argument(
         "--side", choices=["own", "ctc"], default="own", help="phonemes where the model puts them, or CTC"
@@ -726,6 +808,9 @@ def main() -> None:
     trainer = Trainer(args)
     if args.tower_minutes:
         trainer.run(args.tower_minutes, joint=False)
+    if args.decoder_minutes:
+        trainer.listen(args.listen)
+        trainer.decode(args.decoder_minutes)
     if args.minutes:
         trainer.run(args.minutes, joint=True)
 
