@@ -8,7 +8,7 @@ PARITY := .venv-parity
 DEBIAN := libespeak-ng1 libportaudio2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint parity soak-silence setup setup-dev system clean
+.PHONY: help demo test lint parity pocket-eval soak-silence setup setup-dev system clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,13 @@ lint: setup-dev
 
 parity: setup-dev $(PARITY)/ready ## recompute the stored references with transformers in float64 and compare
 	$(PARITY)/bin/python tests/parity/make_references.py --check
+
+SETS ?= pocket-sets
+pocket-eval: setup-dev ## pocket on voices it has never heard; SETS=FOLDER, made as assets/pocket/recipe/README.md says
+	@ls $(SETS)/test-*/manifest.jsonl >/dev/null 2>&1 || { \
+	  echo "no test sets in $(SETS); make them as assets/pocket/recipe/README.md says and name the folder: make pocket-eval SETS=FOLDER" >&2; exit 2; }
+	$(RUN)/python assets/pocket/recipe/evaluate.py $(SETS)/test-* --bundle assets/pocket/bundle
+	$(RUN)/python assets/pocket/recipe/evaluate.py $(SETS)/test-* --bundle assets/pocket/bundle --snr 10
 
 soak-silence: setup ## an hour of silence and of soft noise: no answer, flat memory
 	$(RUN)/python tests/soak/silence.py 60
