@@ -127,9 +127,7 @@ def main() -> None:
     rng = random.Random(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     phonemes = train.Phonemes(args.out / "phonemes.json")
-    phonemes.learn(
-        {repertoire.request(rng).text for _ in range(3000)} | {repertoire.foreign(rng).text for _ in range(3000)}
-    )
+    phonemes.learn({repertoire.request(rng).text for _ in range(3000)} | {repertoire.foreign(rng).text for _ in range(3000)})
     names = sorted({name for word in phonemes.words.values() for name in word})
     mels, classes = clips(args.clips, {name: number + 1 for number, name in enumerate(names)}, rng)
     tokenizer = train.make_tokenizer(args.vocab)

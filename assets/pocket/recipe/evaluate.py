@@ -112,11 +112,7 @@ def score(cases: list[Case], heard: list[Heard], threshold: float) -> dict[str, 
     """Return the four figures of the module's docstring."""
     pairs = [(case, one.gated(threshold)) for case, one in zip(cases, heard, strict=True)]
     calls = [got == right(case) for case, got in pairs if right(case).startswith(CALL)]
-    talk = [
-        got == right(case)
-        for case, got in pairs
-        if not right(case).startswith(CALL) and case.meta["intent"] != "foreign"
-    ]
+    talk = [got == right(case) for case, got in pairs if not right(case).startswith(CALL) and case.meta["intent"] != "foreign"]
     outside = [got for case, got in pairs if case.meta["intent"] == "foreign"]
     return {
         "calls": percent(sum(calls), len(calls)),
@@ -189,9 +185,7 @@ def main() -> None:
     parser.add_argument("--save", type=Path, help="append every answer to this JSON-lines file")
     args = parser.parse_args()
     model = OnnxModel.open(args.bundle)
-    threshold = (
-        Bundle.open(args.bundle).manifest.prompting.min_call_probability if args.threshold is None else args.threshold
-    )
+    threshold = Bundle.open(args.bundle).manifest.prompting.min_call_probability if args.threshold is None else args.threshold
     all_cases: list[Case] = []
     all_heard: list[Heard] = []
     for folder in args.sets:

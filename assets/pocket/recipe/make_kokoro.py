@@ -89,9 +89,7 @@ def dequantise(model: onnx.ModelProto) -> onnx.ModelProto:
             del node.input[:]
             node.input.extend(inputs[:8])
     kept = {node.output[0] for node in floats}
-    nodes = [
-        n for n in graph.node if n.output[0] not in dropped or (n.output[0] in kept and n.op_type in ("Conv", "MatMul"))
-    ]
+    nodes = [n for n in graph.node if n.output[0] not in dropped or (n.output[0] in kept and n.op_type in ("Conv", "MatMul"))]
     while True:  # sweep what nobody reads any more: quantisers and products of scales
         needed = {name for n in nodes for name in n.input} | {output.name for output in graph.output}
         live = [n for n in nodes if any(name in needed for name in n.output)]

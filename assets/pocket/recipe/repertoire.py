@@ -514,8 +514,7 @@ INTENTS: dict[str, Intent] = {
         held=("what do I call you", "who am I speaking to"),
     ),
     "help": Intent(
-        "I can set timers, control the light and the volume, and tell you the time, the date, the temperature "
-        "and the battery.",
+        "I can set timers, control the light and the volume, and tell you the time, the date, the temperature and the battery.",
         do=(
             "help me",
             "tell me what you can do",
@@ -736,9 +735,7 @@ def request(rng: random.Random, unseen: bool = False, intent: str | None = None)
             else:
                 adjective, arguments = rng.choice(SPECIAL_NAMES)
         text = text.format(d=noun, s=adjective)
-        return Utterance(
-            kind, text if unseen else dress(rng, text, imperative), call("set_timer", **arguments), not unseen
-        )
+        return Utterance(kind, text if unseen else dress(rng, text, imperative), call("set_timer", **arguments), not unseen)
     number = rng.choice((rng.randrange(0, 101, 5), rng.randrange(0, 101, 10), rng.randint(0, 100)))
     do, say, held, words, tool, key = (
         (LIGHT_DO, LIGHT_SAY, LIGHT_HELD, LIGHT_WORDS, "set_light", "brightness")
@@ -1199,8 +1196,7 @@ SLOTS = {
         "help|the manager|the next message|advanced options|the previous message"
     ).split("|"),
     "then": (
-        "followed by the pound key|then press hash|now|and press star|after the beep|or hang up|followed "
-        "by hash|again|slowly|"
+        "followed by the pound key|then press hash|now|and press star|after the beep|or hang up|followed by hash|again|slowly|"
     ).split("|"),
     "aim": (
         "hear this again|speak to somebody|leave a message|go back|save the message|delete the "
@@ -1224,9 +1220,7 @@ SLOTS = {
         "order|active|disabled|muted|no longer valid|open|on|off|being transferred|away from the "
         "desk|enabled|lost|wrong|correct"
     ).split("|"),
-    "doing": (
-        "calling|waiting|your patience|holding|choosing our company|your order|listening|calling our office"
-    ).split("|"),
+    "doing": ("calling|waiting|your patience|holding|choosing our company|your order|listening|calling our office").split("|"),
     "letter": """
         alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima mike november oscar papa
         quebec romeo sierra
@@ -1295,9 +1289,7 @@ def dictionary() -> tuple[str, ...]:
 def wordings() -> frozenset[str]:
     """Every fixed wording: what foreign speech must not say by accident."""
     fixed = {text for known in INTENTS.values() for text in known.do + known.say + known.held}
-    return frozenset(
-        fixed | {frame.format(text) for frame in POLITE for text in fixed} | set(LIGHT_WORDS) | set(VOLUME_WORDS)
-    )
+    return frozenset(fixed | {frame.format(text) for frame in POLITE for text in fixed} | set(LIGHT_WORDS) | set(VOLUME_WORDS))
 
 
 def fill(rng: random.Random, template: str) -> str:

@@ -40,9 +40,7 @@ Say = Callable[[str], tuple[str, Pcm, int]]
 """text -> voice, samples, rate in Hz"""
 
 ESPEAK_ACCENTS = (
-    ["en-us"] * 5
-    + ["en-gb"] * 2
-    + ["en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc"]
+    ["en-us"] * 5 + ["en-gb"] * 2 + ["en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc"]
 )
 ESPEAK = {
     "train": """
@@ -297,9 +295,7 @@ def people(args: argparse.Namespace) -> None:
     """Make a set of recordings of people (WAV, any rate that sox reads): nothing in them is for the assistant."""
     args.out.mkdir(parents=True, exist_ok=True)
     with (args.out / "manifest.jsonl").open("w") as manifest:
-        for path in sorted(
-            path for folder in args.inputs for path in folder.rglob("*") if path.suffix in (".wav", ".g722")
-        ):
+        for path in sorted(path for folder in args.inputs for path in folder.rglob("*") if path.suffix in (".wav", ".g722")):
             name = "-".join(path.parts[-2:]).replace(path.suffix, ".wav")
             command = [
                 "ffmpeg",
@@ -478,9 +474,7 @@ def main() -> None:
     command.add_argument("--copies", type=int, default=1)
     command.add_argument("--first", type=int, default=0, help="number of the first copy")
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument(
-        "--easy", action="store_true", help="hardly any noise, no rooms: for the first minutes of training"
-    )
+    command.add_argument("--easy", action="store_true", help="hardly any noise, no rooms: for the first minutes of training")
     command.add_argument("--watch", action="store_true", help="go on when done, with the shards that have come since")
     args = parser.parse_args()
     args.run(args)

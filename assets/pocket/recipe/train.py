@@ -194,16 +194,12 @@ def quicken(model: nn.Module) -> None:
             module.use_clipped_linears = False
 
     def forward(self: nn.Module, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        if (
-            self.conv.in_channels > 1
-        ):  # in place, and in the layout of the layers around: [clips, frames, bins, channels]
+        if self.conv.in_channels > 1:  # in place, and in the layout of the layers around: [clips, frames, bins, channels]
             hidden = (hidden.permute(0, 2, 3, 1) * mask[:, :, None, None].to(hidden.dtype)).permute(0, 3, 1, 2)
             return self.act(self.norm(self.conv(hidden).permute(0, 2, 3, 1))).permute(0, 3, 1, 2), mask[:, ::2]
         with torch.no_grad(), torch.autocast("cpu", enabled=False):  # fixed, bfloat16; padding is zero already
             filters = self.conv.weight.flatten(1)
-            filters = (
-                filters - filters.mean(0)
-            ).T.bfloat16()  # the mean over channels, which the norm takes away, is zero
+            filters = (filters - filters.mean(0)).T.bfloat16()  # the mean over channels, which the norm takes away, is zero
             clips, _, frames, bins = hidden.shape
             patches = F.unfold(hidden.float(), 3, stride=2, padding=1).transpose(1, 2).bfloat16()
             hidden = (patches @ filters).view(clips, (frames + 1) // 2, (bins + 1) // 2, -1)
@@ -223,15 +219,11 @@ def quicken(model: nn.Module) -> None:
 
     gemma4.Gemma4RMSNorm.forward = norm
 
-    def keep(
-        self: nn.Module, hidden: Tensor, per_layer: Tensor, turns: dict, masks: dict, *_: object, **__: object
-    ) -> tuple:
+    def keep(self: nn.Module, hidden: Tensor, per_layer: Tensor, turns: dict, masks: dict, *_: object, **__: object) -> tuple:
         """Layers that only read keys and values go on with the positions whose logits are wanted: `kept`, [rows, n]."""
         rows, kept = torch.arange(len(hidden))[:, None], self.kept
         causal = kept[:, None, :, None] >= torch.arange(hidden.shape[1])  # [rows, 1, n, positions]
-        turned = {
-            kind: tuple(part.expand(len(hidden), -1, -1)[rows, kept] for part in pair) for kind, pair in turns.items()
-        }
+        turned = {kind: tuple(part.expand(len(hidden), -1, -1)[rows, kept] for part in pair) for kind, pair in turns.items()}
         masked = {
             kind: causal if mask is None else mask.expand(len(hidden), -1, -1, -1)[rows, :, kept].transpose(1, 2)
             for kind, mask in masks.items()
@@ -783,14 +775,10 @@ def main() -> None:
     parser.add_argument("--decoder", type=Path, help="checkpoint to take the decoder from, instead of --start's")
     parser.add_argument("--tower-minutes", type=float, default=9, help="of the tower alone")
     parser.add_argument("--decoder-minutes", type=float, default=20, help="of the decoder alone")
-    parser.add_argument(
-        "--listen", type=int, default=4000, help="most clips of a kind that the decoder alone learns from"
-    )
+    parser.add_argument("--listen", type=int, default=4000, help="most clips of a kind that the decoder alone learns from")
     parser.add_argument("--rows", type=int, default=16, help="clips in a batch of the decoder alone")
     parser.add_argument("--minutes", type=float, default=60, help="of joint training")
-    parser.add_argument(
-        "--side", choices=["own", "ctc"], default="own", help="phonemes where the model puts them, or CTC"
-    )
+    parser.add_argument("--side", choices=["own", "ctc"], default="own", help="phonemes where the model puts them, or CTC")
     parser.add_argument("--share", type=float, default=0.5, help="weight of the side loss in joint training")
     parser.add_argument("--talks", type=float, default=0.25, help="share of batches that are conversations of turns")
     parser.add_argument("--lr", type=float, default=1.5e-3)
