@@ -14,8 +14,8 @@ help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup ## a spoken question gets its spoken answer, with what happened when
-	$(RUN)/edge-assistant ask assets/demo/timer.wav assets/demo/left.wav --say answer.wav
-	@echo "The conversation's replies are in answer.wav."
+	$(RUN)/edge-assistant ask assets/demo/time.wav --say answer.wav
+	@echo "The reply is in answer.wav."
 
 test: setup-dev lint ## lint, strict typing and the whole suite
 	$(RUN)/python -m pytest
@@ -63,7 +63,7 @@ $(VENV)/ready-dev: $(VENV)/ready pyproject.toml
 
 $(PARITY)/ready: pyproject.toml
 	@[ -x $(PARITY)/bin/python ] || $(PYTHON) -m venv $(PARITY)
-	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) transformers==5.23.0 safetensors numpy
+	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) transformers==5.23.0 safetensors numpy ml-dtypes
 	@touch $@
 
 # The CPU build is enough; a machine that has another torch may name it.

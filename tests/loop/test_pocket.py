@@ -41,19 +41,15 @@ def said(moments):
 
 
 @pytest.mark.parametrize("pace", PACES)
-def test_a_timer_is_set_and_asked_for(pocket, pace):
-    moments = ask(pocket, DEMO / "timer.wav", DEMO / "left.wav", pace=pace)
-    assert calls(moments) == [("set_timer", {"minutes": 12}), ("list_timers", {})]
-    assert said(moments)[0] == "Timer set for 12 minutes."
-    left = [m.more["response"]["left"] for m in moments if m.event == "tool_response"][1]
-    assert left.startswith("11 minutes and ")
-    assert said(moments)[1] == f"{left} left."
-
-
-def test_the_time_is_told(pocket):
-    moments = ask(pocket, DEMO / "time.wav")
+def test_the_time_is_told(pocket, pace):
+    moments = ask(pocket, DEMO / "time.wav", pace=pace)
     assert calls(moments) == [("get_time", {})]
     assert said(moments) == ["It is 14:05."]
+
+
+def test_a_second_turn_is_answered_like_the_first(pocket):
+    moments = ask(pocket, DEMO / "time.wav", DEMO / "time.wav")
+    assert said(moments) == ["It is 14:05."] * 2
 
 
 KINDS = [
@@ -67,10 +63,10 @@ KINDS = [
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_recording_of_any_kind_is_understood(pocket, tmp_path, kind):
     name, subtype, rate_hz, channels = kind
-    sound, own_hz = sf.read(DEMO / "timer.wav")
+    sound, own_hz = sf.read(DEMO / "time.wav")
     sound = soxr.resample(sound, own_hz, rate_hz)
     sf.write(tmp_path / name, np.tile(sound[:, None], channels), rate_hz, subtype)
-    assert calls(ask(pocket, tmp_path / name)) == [("set_timer", {"minutes": 12})]
+    assert calls(ask(pocket, tmp_path / name)) == [("get_time", {})]
 
 
 def test_noise_does_nothing(pocket, tmp_path):
