@@ -47,9 +47,10 @@ def test_the_time_is_told(pocket, pace):
     assert said(moments) == ["It is 14:05."]
 
 
-def test_a_second_turn_is_answered_like_the_first(pocket):
-    moments = ask(pocket, DEMO / "time.wav", DEMO / "time.wav")
-    assert said(moments) == ["It is 14:05."] * 2
+def test_two_turns_of_one_conversation(pocket):
+    moments = ask(pocket, DEMO / "time.wav", DEMO / "timer.wav")
+    assert calls(moments) == [("get_time", {}), ("set_timer", {"minutes": 59})]
+    assert said(moments) == ["It is 14:05.", "Timer set for 59 minutes."]
 
 
 KINDS = [
