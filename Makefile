@@ -14,8 +14,8 @@ help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup ## a spoken question gets its spoken answer, with what happened when
-	$(RUN)/edge-assistant ask assets/demo/time.wav assets/demo/timer.wav --say answer.wav
-	@echo "The replies are in answer.wav."
+	$(RUN)/edge-assistant ask assets/demo/timer.wav --say answer.wav
+	@echo "The reply is in answer.wav."
 
 test: setup-dev lint ## lint, strict typing and the whole suite
 	$(RUN)/python -m pytest
