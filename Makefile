@@ -8,7 +8,7 @@ PARITY := .venv-parity
 DEBIAN := libespeak-ng1 libportaudio2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint parity pocket-eval soak-silence setup setup-dev system clean
+.PHONY: help demo test lint parity pocket-eval bench-e2b soak-silence setup setup-dev system clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ pocket-eval: setup-dev ## pocket on voices it has never heard; SETS=FOLDER, made
 
 soak-silence: setup ## an hour of silence and of soft noise: no answer, flat memory
 	$(RUN)/python tests/soak/silence.py 60
+
+bench-e2b: setup-dev ## speed and memory at E2B's shape beside llama.cpp; OPTIONS, e.g. "--work FOLDER --threads 1 --json"
+	$(RUN)/python tests/bench/e2b/bench.py $(OPTIONS)
 
 # Debian packages, asked for in one clear line where we may not install them ourselves.
 system:

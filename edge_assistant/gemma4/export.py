@@ -30,7 +30,7 @@ _UNREAD = ("vision_config", "architectures", "dtype", "torch_dtype", "transforme
 
 
 def export(
-    checkpoint: Path,
+    checkpoint: Path | Checkpoint,
     bundle: Path,
     *,
     decoder_bits: int | None = 4,
@@ -43,8 +43,9 @@ def export(
 ) -> Bundle:
     """Make a bundle of a Gemma 4 checkpoint that hears.
 
-    The bundle appears under its name only when it is whole. `decoder_bits` and `encoder_bits`: 4, 8, or None for float32;
-    `table_bits`: 4, 8 or 32; `block`: weights that share a scale. `progress` shows a bar on stderr where that is a terminal.
+    `checkpoint`: its folder, or its tensors opened. The bundle appears under its name only when it is whole. `decoder_bits` and
+    `encoder_bits`: 4, 8, or None for float32; `table_bits`: 4, 8 or 32; `block`: weights that share a scale. `progress` shows a
+    bar on stderr where that is a terminal.
     Raises CheckpointError when the checkpoint cannot become a bundle, UsageError when the name is taken.
     """
     if (
@@ -68,18 +69,19 @@ class _Export:
     """One run, checked before anything is written."""
 
     def __init__(
-        self, folder: Path, quantisation: Quantisation, table_bits: int, prompting: Prompting | None, blocks: Blocks
+        self,
+        checkpoint: Path | Checkpoint,
+        quantisation: Quantisation,
+        table_bits: int,
+        prompting: Prompting | None,
+        blocks: Blocks,
     ) -> None:
-        self.folder, self.quantisation, self.prompting, self.blocks = (
-            folder,
-            quantisation,
-            prompting or Prompting(),
-            blocks,
-        )
+        self.folder = folder = checkpoint if isinstance(checkpoint, Path) else checkpoint.folder
+        self.quantisation, self.prompting, self.blocks = quantisation, prompting or Prompting(), blocks
         self.model = read_json(folder / "config.json")
         self.features = read_features(folder)
         self.config = Config.parse(self.model, self.features)
-        self.checkpoint = Checkpoint(folder)
+        self.checkpoint = Checkpoint(folder) if isinstance(checkpoint, Path) else checkpoint
         try:
             self.tokens = Tokens(folder / "tokenizer.json")
         except BundleError as fault:

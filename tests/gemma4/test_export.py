@@ -15,6 +15,7 @@ from shapes import SHAPES, Shape, make_checkpoint
 from edge_assistant.errors import BundleError, CheckpointError, EdgeAssistantError, UsageError
 from edge_assistant.gemma4 import export as export_module
 from edge_assistant.gemma4 import folder
+from edge_assistant.gemma4.checkpoint import Checkpoint
 from edge_assistant.gemma4.export import export
 from edge_assistant.runtime import Prompting
 
@@ -36,6 +37,11 @@ def refused(checkpoint: Path, words: str, error: type[EdgeAssistantError] = Chec
 def set_config(folder: Path, **changes: object) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_tensors_opened_beforehand_make_the_same_bundle(checkpoint: Path, tmp_path: Path) -> None:
+    one, other = export(checkpoint, tmp_path / "one"), export(Checkpoint(checkpoint), tmp_path / "other")
+    assert one.manifest == other.manifest
 
 
 def test_no_folder(tmp_path: Path) -> None:

@@ -37,3 +37,14 @@ def test_a_width_nobody_expects(tmp_path: Path) -> None:
     for bits in (4, 8):
         write_table(tmp_path / "t.bin", TableShape(300, 12, bits), odd, lambda _: None)
         assert np.abs(Table(tmp_path / "t.bin", TableShape(300, 12, bits), 1.0).rows([3])[0] - odd[3]).max() < 0.5
+
+
+def test_rows_looked_up_stay_nobodys_memory(tmp_path: Path) -> None:
+    path, shape = tmp_path / "t.bin", TableShape(4000, 96, 32)
+    write_table(path, shape, np.tile(SOURCE, (14, 1))[:4000], lambda _: None)
+    table = Table(path, shape, 1.0)
+    table.rows(range(0, 4000, 7))
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    found = next(line for line in lines if line.endswith(str(path)))
+    assert next(line for line in lines if line.startswith("Rss:")).split()[1] == "0", found
+    assert table.rows([5])[0].tolist() == SOURCE[5].tolist()

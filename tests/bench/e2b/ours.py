@@ -1,0 +1,61 @@
+"""The product's side: `python ours.py BUNDLE THREADS [PREPARED]`, then one job a line."""
+
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from work import AFTER, BEFORE, CAPACITY, FRAME, RATE, Stopwatch, memory, serve, sound, tokens
+
+from edge_assistant.runtime import Sampling
+from edge_assistant.runtimes.onnx import OnnxModel
+
+
+class Ours:
+    def __init__(self, bundle: Path, threads: int, prepared: Path | None) -> None:
+        self.model = OnnxModel.open(bundle, threads=threads, spin=threads > 1, prepared=prepared)
+
+    def text(self, context: int, count: int) -> dict[str, Any]:
+        """Prefill of `context` tokens up to the logits of the next, and decoding of `count` tokens after them."""
+        session = self.model.session(CAPACITY)
+        watch = Stopwatch()
+        session.feed_ids(tokens(context, context))
+        session.logits()
+        prefill, watch, left = watch.read(), Stopwatch(), count
+        while left:  # a random model may end its reply at any token
+            left -= sum(1 for _ in islice(session.decode(Sampling(max_tokens=left)), left))
+        return {"prefill": prefill, "decode": watch.read()}
+
+    def hear(self, seconds: float) -> dict[str, Any]:
+        """Sound as a microphone delivers it, and the time from its last sample to the first token."""
+        pcm, session = sound(seconds), self.model.session(CAPACITY)
+        session.feed_ids(tokens(BEFORE, 0))
+        session.begin_audio()
+        cpu, begin, late_s = time.process_time(), time.perf_counter(), 0.0
+        for at in range(0, len(pcm), FRAME):
+            frame = pcm[at : at + FRAME]
+            due = begin + (at + len(frame)) / RATE
+            while (ahead := due - time.perf_counter()) > 0:
+                time.sleep(ahead)
+            late_s = max(late_s, time.perf_counter() - due)
+            session.feed_audio(frame)
+        listening = time.process_time() - cpu
+        session.end_audio()
+        session.feed_ids(tokens(AFTER, 1))
+        next(iter(session.decode(Sampling())))
+        after = time.perf_counter() - begin - len(pcm) / RATE
+        return {"after_s": after, "late_s": late_s, "listening_cpu": listening / seconds, "tokens": session.position - BEFORE}
+
+    def memory(self) -> dict[str, float]:
+        return memory()
+
+
+def main() -> None:
+    bundle, threads, *prepared = sys.argv[1:]
+    side = Ours(Path(bundle), int(threads), Path(prepared[0]) if prepared else None)
+    serve({"text": side.text, "hear": side.hear, "memory": side.memory})
+
+
+if __name__ == "__main__":
+    main()
