@@ -26,8 +26,8 @@ from edge_assistant.runtimes.prepared import is_prepared, prepare
 HERE = Path(__file__).parent
 PEER = ("llama-cpp-python==0.3.36", "gguf>=0.17", "numpy")
 CONTEXTS, SECONDS = (256, 2048), (2, 5, 15, 30)
-DECODED = 24
-"""Tokens decoded for one figure."""
+BURST, BURSTS = 8, 6
+"""Tokens a side decodes before it is the next side's turn, and how often in a run."""
 PHASES_S = (0.0, 0.053, 0.107)
 """Added to the sounds' lengths: the encoder takes 160 ms at once, and a question may end anywhere in it."""
 LLAMA = "llama.cpp"
@@ -82,15 +82,19 @@ def measure_text(sides: list[Side], threads: int, runs: int, note: Any) -> list[
     out: list[Figure] = []
     for context in CONTEXTS:
         note(f"{threads} threads, text, {context} tokens")
-        found: dict[str, list[Any]] = {side.name: [] for side in sides}
+        prefill: dict[str, list[Any]] = {side.name: [] for side in sides}
+        decode: dict[str, list[Any]] = {side.name: [] for side in sides}
         for _ in range(runs):
             for side in sides:
-                found[side.name].append(side.ask("text", context=context, count=DECODED))
-        for kind, count in (("prefill", context), ("decode", DECODED)):
+                prefill[side.name].append(side.ask("prefill", context=context))
+            for _ in range(BURSTS):
+                for side in sides:
+                    decode[side.name].append(side.ask("decode", count=BURST))
+        for kind, count, found in (("prefill", context, prefill), ("decode", BURST, decode)):
             for clock, word in (("wall_s", ""), ("cpu_s", ", processor time")):
                 if clock == "cpu_s" and threads > 1:
                     continue
-                speeds = {name: count / median(run[kind][clock] for run in rows) for name, rows in found.items()}
+                speeds = {name: count / median(run[clock] for run in rows) for name, rows in found.items()}
                 out.append(Figure(f"{kind} at {context:,}{word}", "tok/s", threads, speeds, True))
     return out
 
@@ -188,7 +192,8 @@ def main() -> None:
         ]
         sides.append(Side(LLAMA, [str(python), str(HERE / "peer.py"), str(work / "gguf"), str(threads)]))
         for side in sides:
-            side.ask("text", context=64, count=2)
+            side.ask("prefill", context=600)
+            side.ask("hear", seconds=3)
         figures += measure_text(sides, threads, options.runs, talk.print)
         figures += measure_sound(sides, threads, talk.print)
         figures += measure_memory(sides, threads)

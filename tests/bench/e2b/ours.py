@@ -2,7 +2,6 @@
 
 import sys
 import time
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,22 @@ from edge_assistant.runtimes.onnx import OnnxModel
 class Ours:
     def __init__(self, bundle: Path, threads: int, prepared: Path | None) -> None:
         self.model = OnnxModel.open(bundle, threads=threads, spin=threads > 1, prepared=prepared)
+        self.session = self.model.session(CAPACITY)
 
-    def text(self, context: int, count: int) -> dict[str, Any]:
-        """Prefill of `context` tokens up to the logits of the next, and decoding of `count` tokens after them."""
-        session = self.model.session(CAPACITY)
+    def prefill(self, context: int) -> dict[str, float]:
+        """`context` tokens, up to the logits of the next."""
+        self.session = self.model.session(CAPACITY)
         watch = Stopwatch()
-        session.feed_ids(tokens(context, context))
-        session.logits()
-        prefill, watch, left = watch.read(), Stopwatch(), count
+        self.session.feed_ids(tokens(context, context))
+        self.session.logits()
+        return watch.read()
+
+    def decode(self, count: int) -> dict[str, float]:
+        """The next tokens after what is in the cache."""
+        watch, left = Stopwatch(), count
         while left:  # a random model may end its reply at any token
-            left -= sum(1 for _ in islice(session.decode(Sampling(max_tokens=left)), left))
-        return {"prefill": prefill, "decode": watch.read()}
+            left -= sum(1 for _ in self.session.decode(Sampling(max_tokens=left)))
+        return watch.read()
 
     def hear(self, seconds: float) -> dict[str, Any]:
         """Sound as a microphone delivers it, and the time from its last sample to the first token."""
@@ -54,7 +58,7 @@ class Ours:
 def main() -> None:
     bundle, threads, *prepared = sys.argv[1:]
     side = Ours(Path(bundle), int(threads), Path(prepared[0]) if prepared else None)
-    serve({"text": side.text, "hear": side.hear, "memory": side.memory})
+    serve({"prefill": side.prefill, "decode": side.decode, "hear": side.hear, "memory": side.memory})
 
 
 if __name__ == "__main__":

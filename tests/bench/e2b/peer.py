@@ -51,16 +51,20 @@ class Peer:
         logits = np.ctypeslib.as_array(lib.llama_get_logits_ith(self.context, -1), (self.vocab,))
         return int(logits.argmax())
 
-    def text(self, context: int, count: int) -> dict[str, Any]:
+    def prefill(self, context: int) -> dict[str, float]:
+        """`context` tokens, up to the logits of the next."""
         self.clear()
         watch = Stopwatch()
         self.feed(tokens(context, context))
-        id_ = self.next()
-        prefill, watch = watch.read(), Stopwatch()
+        self.next()
+        return watch.read()
+
+    def decode(self, count: int) -> dict[str, float]:
+        """The next tokens after what is in the cache."""
+        watch = Stopwatch()
         for _ in range(count):
-            self.feed([id_])
-            id_ = self.next()
-        return {"prefill": prefill, "decode": watch.read()}
+            self.feed([self.next()])
+        return watch.read()
 
     def hear(self, seconds: float) -> dict[str, Any]:
         """The whole sound at once, at its end: llama.cpp has no way to encode while it arrives."""
@@ -102,7 +106,7 @@ class Peer:
 
 def main() -> None:
     side = Peer(Path(sys.argv[1]), int(sys.argv[2]))
-    serve({"text": side.text, "hear": side.hear, "memory": side.memory})
+    serve({"prefill": side.prefill, "decode": side.decode, "hear": side.hear, "memory": side.memory})
 
 
 if __name__ == "__main__":
