@@ -15,10 +15,26 @@ from typing import Protocol, Self
 from edge_assistant.brain import Brain
 from edge_assistant.endpoint import EndpointConfig, Endpointer
 from edge_assistant.errors import EdgeAssistantError
-from edge_assistant.frames import Event, Failed, Frame, Response, Returned, Spoken, WorkEvent, frames
+from edge_assistant.frames import Event, Failed, Frame, Response, Returned, Spoken, Stopped, WorkEvent, frames
 from edge_assistant.prompt import ToolCall
 from edge_assistant.runtime import Pcm
-from edge_assistant.turn import Command, GoOn, Hear, Hush, Remember, Reply, Rewind, Ring, Say, State, Turn, Use
+from edge_assistant.turn import (
+    Command,
+    Forget,
+    GoOn,
+    Hear,
+    Hold,
+    Hush,
+    Remember,
+    Reply,
+    Resume,
+    Rewind,
+    Ring,
+    Say,
+    State,
+    Turn,
+    Use,
+)
 from edge_assistant.vad import Vad
 from edge_assistant.worker import KEEP, Job, Worker
 
@@ -38,6 +54,8 @@ class Mouth(Protocol):
     def ring(self, reply: int) -> Iterator[None]: ...
     def mark(self, event: Spoken) -> None: ...
     def flush(self, reply: int) -> None: ...
+    def hold(self) -> None: ...
+    def resume(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -67,7 +85,8 @@ class Assistant:
         self._endpoint = Endpointer(config)
         self._brains, self._mouths, self._hands = (worker(name, inbox.put) for name in ("brain", "mouth", "hands"))
         self._hearing = False
-        self._preroll: deque[Pcm] = deque(maxlen=frames(config.preroll_ms))
+        self._preroll: deque[Pcm] = deque()
+        self._preroll_frames = frames(config.preroll_ms)
         self._since_guess: list[Pcm] = []
 
     @property
@@ -115,14 +134,18 @@ class Assistant:
 
     def _frame(self, frame: Frame) -> None:
         self.taken = frame.number + 1
-        guessing = self.turn.state is State.GUESSING
+        state = self.turn.state
         if self._hearing:
             self._feed(frame.pcm)
-        elif guessing:
-            self._since_guess.append(frame.pcm)
         else:
             self._preroll.append(frame.pcm)
-        speech = self._endpoint.step(frame.number, self._vad(frame.pcm))
+            if state is not State.INTERRUPTED:  # then all of it may be wanted
+                while len(self._preroll) > self._preroll_frames:
+                    self._preroll.popleft()
+        if state is State.GUESSING:
+            self._since_guess.append(frame.pcm)
+        over_reply = state in (State.REPLYING, State.INTERRUPTED)
+        speech = self._endpoint.step(frame.number, self._vad(frame.pcm), over_reply=over_reply)
         if speech is not None:
             self._step(speech)
         for due in self._due():
@@ -141,6 +164,8 @@ class Assistant:
         if self.turn.is_late(event):
             return
         commands = self.turn.step(event)
+        if isinstance(event, Stopped):
+            self._endpoint.reset()
         self._observe(event, commands)
         for command in commands:
             self._do(command)
@@ -162,6 +187,15 @@ class Assistant:
                 self._brains.do(KEEP, once(self._brain.rewind))
                 self._feed(*self._since_guess)
                 self._since_guess.clear()
+                self._preroll.clear()
+            case Forget(reply):
+                self._hearing = False
+                self._brains.drop(reply)
+                self._brains.do(KEEP, once(self._brain.forget))
+            case Hold():
+                self._mouth.hold()
+            case Resume():
+                self._mouth.resume()
             case Use(reply, calls):
                 self._hands.do(reply, self._work(reply, calls))
             case GoOn(reply, responses):

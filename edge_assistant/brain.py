@@ -3,7 +3,7 @@
 The cache is a line of turns. These places in it are remembered, so that it can be cut back to them:
 
     <bos> system | <|turn>user <|audio>sound … | <audio|><turn|> <|turn>model | words | <|tool_call>… <|tool_response> …
-                 start                      heard                         answer  call
+                 start, begun               heard                         answer  call
 """
 
 import logging
@@ -59,7 +59,7 @@ class Brain:
         self._prefix = prefix
         self._system = system if session.prompting.system else ""
         self._sampling = sampling or Sampling()
-        self._start = self._heard = self._answer = 0
+        self._start = self._begun = self._heard = self._answer = 0
         self._open = False
         """A clip is open: the user's turn is not closed yet."""
         self._clip = self._clip_heard = 0
@@ -90,6 +90,7 @@ class Brain:
         if session.capacity - session.position < min(TURN_TOKENS, session.capacity // 2) and session.position > self._start:
             log.info("the cache is nearly full: earlier turns are forgotten")
             session.cut(self._start)
+        self._begun = session.position
         session.feed_text(USER_OPEN if session.position == self._start else "\n" + USER_OPEN)
         self._room = (session.capacity - session.position - REPLY_TOKENS) * SAMPLES_A_TOKEN
         session.begin_audio()
@@ -116,6 +117,11 @@ class Brain:
         if not self._open:  # or the guess was given up before it began
             self._session.cut(self._heard)
             self._open, self._clip = True, self._clip_heard
+
+    def forget(self) -> None:
+        """The user's turn was none: as if it had never been opened."""
+        self._session.cut(self._begun)
+        self._open = False
 
     def reply(self, number: int) -> Job:
         """Close the user's turn and decode."""

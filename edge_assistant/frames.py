@@ -43,6 +43,22 @@ class SpeechStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechConfirmed:
+    """It is long enough to be meant."""
+
+    frame: int
+    """The first frame of speech."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechDropped:
+    """It was a click or a cough."""
+
+    frame: int
+    """The first frame of silence."""
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechPaused:
     """Silence, long enough to think on suspicion."""
 
@@ -142,6 +158,14 @@ class Due:
     """What to say about it."""
 
 
-SpeechEvent = SpeechStarted | SpeechPaused | SpeechResumed | SpeechEnded
+# What the user does without the model.
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The user said "stop", or pressed a key: be silent, and forget what is being said."""
+
+
+SpeechEvent = SpeechStarted | SpeechConfirmed | SpeechDropped | SpeechPaused | SpeechResumed | SpeechEnded
 WorkEvent = Token | Called | Returned | DecodeEnded | Sounding | Spoken | Failed
-Event = SpeechEvent | WorkEvent | Due
+Event = SpeechEvent | WorkEvent | Due | Stopped

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import soxr  # pyright: ignore[reportMissingTypeStubs]
 
+from edge_assistant.earcons import bell
 from edge_assistant.frames import Spoken
 from edge_assistant.runtime import Pcm
 from edge_assistant.speaker import Speaker
@@ -15,7 +15,7 @@ PIECE_S = 0.2
 
 
 class SpeakingMouth:
-    """Owned by the mouth worker; only `flush` may be called from another thread."""
+    """Owned by the mouth worker; only `flush`, `hold` and `resume` may be called from another thread."""
 
     def __init__(self, voice: Voice, speaker: Speaker) -> None:
         self._voice, self._speaker = voice, speaker
@@ -44,6 +44,14 @@ class SpeakingMouth:
         """Be silent now."""
         self._speaker.flush(reply)
 
+    def hold(self) -> None:
+        """Be silent for now, and keep what there is to say."""
+        self._speaker.hold()
+
+    def resume(self) -> None:
+        """Go on where it was."""
+        self._speaker.resume()
+
     def close(self) -> None:
         """Let the voice go."""
         self._voice.close()
@@ -53,11 +61,3 @@ class SpeakingMouth:
         for begin in range(0, len(pcm), size):
             while not self._speaker.write(reply, pcm[begin : begin + size]):
                 yield None
-
-
-def bell(rate_hz: int) -> Pcm:
-    """Two strokes of a bell, one second."""
-    t = np.arange(rate_hz) / rate_hz
-    strokes = [np.where(t >= start, np.exp(-9 * (t - start).clip(0)), 0) for start in (0.0, 0.35)]
-    tones = [np.sin(2 * np.pi * hz * t) + 0.4 * np.sin(2 * np.pi * 2.76 * hz * t) for hz in (880.0, 1174.7)]
-    return (0.3 * (strokes[0] * tones[0] + strokes[1] * tones[1])).astype(np.float32)

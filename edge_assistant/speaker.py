@@ -34,6 +34,7 @@ class Speaker:
         """The reply whose sound was pulled last."""
         self._hushed = 0
         """Sound of this reply and of replies before it is not wanted."""
+        self._held = False
 
     def delay(self, latency_s: float) -> None:
         """Sound takes this long from `pull` to the ear."""
@@ -62,14 +63,25 @@ class Speaker:
             self._queue.clear()
             self._leaving.clear()
             self._waiting = 0
+            self._held = False
             self._room.notify_all()
+
+    def hold(self) -> None:
+        """Be silent until `resume` or `flush`, and keep what waits."""
+        with self._room:
+            self._held = True
+
+    def resume(self) -> None:
+        """Go on where it was."""
+        with self._room:
+            self._held = False
 
     def pull(self, samples: int) -> Pcm:
         """The next block for the device, shape [samples]; silence where there is nothing to say."""
         block = np.zeros(samples, np.float32)
         with self._room:
             filled = 0
-            while self._queue:
+            while self._queue and not self._held:
                 reply, item = self._queue[0]
                 if isinstance(item, Spoken):
                     self._leaving.append((self._pulled + filled + self._latency, item))

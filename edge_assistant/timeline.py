@@ -8,8 +8,19 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from edge_assistant.frames import FRAME_MS, Event, Returned, Sounding, SpeechEnded, SpeechResumed, SpeechStarted, Token
-from edge_assistant.turn import Command, Remember, Ring, Say, Use
+from edge_assistant.frames import (
+    FRAME_MS,
+    Event,
+    Returned,
+    Sounding,
+    SpeechConfirmed,
+    SpeechEnded,
+    SpeechResumed,
+    SpeechStarted,
+    Stopped,
+    Token,
+)
+from edge_assistant.turn import Command, Forget, Hear, Hold, Remember, Resume, Ring, Say, Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +28,8 @@ class Moment:
     """One thing that happened."""
 
     event: str
-    """speech_started, speech_ended, first_token, tool_call, tool_response, say, first_sound, done or ring."""
+    """speech_started, speech_ended, first_token, tool_call, tool_response, say, first_sound, done, ring;
+    held and resumed (a cough), stopped, dropped (what was heard was no turn)."""
     turn: int
     """Counts what was said to the assistant, from 1."""
     at_ms: int
@@ -50,7 +62,7 @@ class Timeline:
     def observe(self, event: Event, commands: list[Command]) -> None:
         """Take one step of the loop."""
         now = self._now_ms()
-        if isinstance(event, SpeechStarted):
+        if isinstance(event, SpeechStarted | SpeechConfirmed) and any(isinstance(command, Hear) for command in commands):
             # A reply that this cuts off is over first.
             self._commands(commands, now)
             self._turn += 1
@@ -77,6 +89,8 @@ class Timeline:
             case Returned(_, responses):
                 for response in responses:
                     yield self._moment("tool_response", now, name=response.name, response=dict(response.values))
+            case Stopped():
+                yield self._moment("stopped", now)
             case Sounding() if not self._sounded:
                 self._sounded = True
                 yield self._moment("first_sound", now)
@@ -93,6 +107,12 @@ class Timeline:
                     self._tell("say", now, text=text)
                 case Ring(_, text):
                     self._tell("ring", now, text=text)
+                case Hold():
+                    self._tell("held", now)
+                case Resume():
+                    self._tell("resumed", now)
+                case Forget():
+                    self._tell("dropped", now)
                 case Remember(text, cut):
                     self._tell("done", now, **({"heard": text} if cut else {}))
                 case _:
@@ -159,6 +179,12 @@ def _words(moment: Moment) -> tuple[str, str]:
             return f"ring: “{more['text']}”", "bold magenta"
         case "first_sound":
             return "first sound", ""
+        case "held":
+            return "held its breath: somebody speaks", "dim"
+        case "resumed":
+            return "went on: it was only a cough", "dim"
+        case "dropped":
+            return "too short to be meant, or stopped: no turn", "dim"
         case "done" if "heard" in more:
             return f"cut short; heard: “{more['heard']}”", "dim"
         case _:

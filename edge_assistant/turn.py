@@ -1,14 +1,16 @@
 """Whose turn it is: a table, and the commands that each step gives. No thread, no clock, no I/O.
 
-      SpeechStarted     SpeechPaused       SpeechEnded            all heard
-IDLE ------> HEARING <-----------> GUESSING ------> REPLYING ------> IDLE
- |              ^     SpeechResumed                    |              ^
- |              '--------------------------------------'              |
- |                       SpeechStarted (barge-in)                     |
- '------------------------------> RINGING ----------------------------'
-                 Due                                 heard
+      SpeechStarted      SpeechPaused        SpeechEnded            all heard
+IDLE <------> HEARING <------------> GUESSING ------> REPLYING ------> IDLE
+ |  Dropped      ^     SpeechResumed                  |      ^          |
+ |               |               SpeechStarted        v      |          |
+ |               '---------------------------- INTERRUPTED --'          |
+ |                      SpeechConfirmed             SpeechDropped       |
+ '------------------------------> REPLYING <----------------------------'
+                          Due                          Due
 
-A reply that is decoded in GUESSING is only a guess: nothing of it is spoken and none of its tools run before SpeechEnded.
+A reply that is decoded in GUESSING is only a guess: nothing of it is spoken and none of its tools run before SpeechEnded. In
+INTERRUPTED the reply holds its breath: speech silences it for good, a cough does not.
 """
 
 from dataclasses import dataclass, field
@@ -23,11 +25,14 @@ from edge_assistant.frames import (
     Response,
     Returned,
     Sounding,
+    SpeechConfirmed,
+    SpeechDropped,
     SpeechEnded,
     SpeechPaused,
     SpeechResumed,
     SpeechStarted,
     Spoken,
+    Stopped,
     Token,
 )
 from edge_assistant.prompt import ToolCall
@@ -43,12 +48,18 @@ class State(Enum):
     HEARING = auto()
     GUESSING = auto()
     REPLYING = auto()
-    RINGING = auto()
+    INTERRUPTED = auto()
 
 
 TRANSITIONS: dict[State, dict[type[Event], State]] = {
-    State.IDLE: {SpeechStarted: State.HEARING, Due: State.IDLE},
-    State.HEARING: {SpeechPaused: State.GUESSING, Due: State.HEARING},
+    State.IDLE: {SpeechStarted: State.HEARING, Due: State.IDLE, Stopped: State.IDLE},
+    State.HEARING: {
+        SpeechConfirmed: State.HEARING,
+        SpeechDropped: State.IDLE,
+        SpeechPaused: State.GUESSING,
+        Due: State.HEARING,
+        Stopped: State.IDLE,
+    },
     State.GUESSING: {
         SpeechResumed: State.HEARING,
         SpeechEnded: State.REPLYING,
@@ -57,9 +68,10 @@ TRANSITIONS: dict[State, dict[type[Event], State]] = {
         DecodeEnded: State.GUESSING,
         Failed: State.GUESSING,
         Due: State.GUESSING,
+        Stopped: State.IDLE,
     },
     State.REPLYING: {
-        SpeechStarted: State.HEARING,
+        SpeechStarted: State.INTERRUPTED,
         Token: State.REPLYING,
         Called: State.REPLYING,
         Returned: State.REPLYING,
@@ -68,13 +80,20 @@ TRANSITIONS: dict[State, dict[type[Event], State]] = {
         Spoken: State.REPLYING,
         Failed: State.REPLYING,
         Due: State.REPLYING,
+        Stopped: State.IDLE,
     },
-    State.RINGING: {
-        SpeechStarted: State.HEARING,
-        Sounding: State.RINGING,
-        Spoken: State.IDLE,
-        Failed: State.IDLE,
-        Due: State.RINGING,
+    State.INTERRUPTED: {
+        SpeechConfirmed: State.HEARING,
+        SpeechDropped: State.REPLYING,
+        Token: State.INTERRUPTED,
+        Called: State.INTERRUPTED,
+        Returned: State.INTERRUPTED,
+        DecodeEnded: State.INTERRUPTED,
+        Sounding: State.INTERRUPTED,
+        Spoken: State.INTERRUPTED,
+        Failed: State.INTERRUPTED,
+        Due: State.INTERRUPTED,
+        Stopped: State.IDLE,
     },
 }
 
@@ -96,6 +115,23 @@ class Rewind:
     """The user was not done: stop decoding, cut the cache back to the last audio heard, go on feeding it."""
 
     reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """That was no turn: stop decoding, and cut the cache back to where it was opened."""
+
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Hold the loudspeaker where it is; what is spoken into it waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Let the loudspeaker go on where it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +183,7 @@ class Remember:
     """That is not what the cache holds: put it right."""
 
 
-Command = Hear | Reply | Rewind | Use | GoOn | Say | Ring | Hush | Remember
+Command = Hear | Reply | Rewind | Forget | Hold | Resume | Use | GoOn | Say | Ring | Hush | Remember
 
 
 @dataclass
@@ -162,6 +198,8 @@ class Answer:
     """Sentences that came before the last tool response."""
     calls: tuple[ToolCall, ...] = ()
     """Wait for the user's turn to be over."""
+    ring: bool = False
+    """It is a timer's: the model knows nothing of it."""
     ended: bool = False
     broken: bool = False
     """What is heard is not what was decoded."""
@@ -194,11 +232,25 @@ class Turn:
             raise LookupError(f"{type(event).__name__} cannot happen in {before.name}") from None
         match before, event:
             case State.REPLYING, SpeechStarted():
-                return [Hush(self.reply), self._remember(cut=True), self._hear()]
-            case State.RINGING, SpeechStarted():
-                return [Hush(self.reply), self._hear()]
-            case _, SpeechStarted():
+                return [Hold()]
+            case State.IDLE, SpeechStarted():
                 return [self._hear()]
+            case State.INTERRUPTED, SpeechConfirmed():
+                return [*self._hush(), self._hear()]
+            case State.INTERRUPTED, SpeechDropped():
+                return [Resume(), *self._give()]
+            case ((State.HEARING | State.GUESSING), (SpeechDropped() | Stopped())):
+                given_up = self.reply
+                self._next()
+                return [Forget(given_up), *self._give()]
+            case ((State.REPLYING | State.INTERRUPTED), (Stopped() | Failed(_, "mouth", _))):
+                # A broken voice: what is not heard yet never will be. To stop is to stop what waits to ring, too.
+                self.state = State.IDLE
+                if isinstance(event, Stopped):
+                    self._rings.clear()
+                commands = self._hush()
+                self._next()
+                return [*commands, *self._give()]
             case _, SpeechPaused():
                 return [Reply(self.reply)]
             case _, SpeechResumed():
@@ -206,18 +258,10 @@ class Turn:
                 self._next()
                 return [Rewind(given_up)]
             case _, Returned(_, responses):
-                self._answer.before = self._answer.said
+                self._answer.before = self._answer.said + len(self._answer.ready)
                 return [GoOn(self.reply, responses)]
-            case State.REPLYING, Failed(_, "mouth", _):
-                # The voice itself is broken: what is not heard yet never will be.
-                commands: list[Command] = [Hush(self.reply), self._remember(cut=True)]
-                self.state = State.IDLE
-                self._next()
-                return commands + self._give()
             case _, Due(text):
                 self._rings.append(text)
-                return self._give()
-            case State.RINGING, _:
                 return self._give()
             case _:
                 self._note(event)
@@ -255,10 +299,11 @@ class Turn:
                 answer.calls = ()
             if answer.ended and len(answer.heard) == answer.said:
                 self.state = State.IDLE
-                commands.append(self._remember(cut=answer.broken))
+                commands += self._remember(cut=answer.broken)
         if self.state is State.IDLE and self._rings:
-            self.state = State.RINGING
+            self.state = State.REPLYING
             self._next()
+            self._answer = Answer(said=1, ring=True, ended=True)
             commands.append(Ring(self.reply, self._rings.pop(0)))
         return commands
 
@@ -269,5 +314,9 @@ class Turn:
     def _next(self) -> None:
         self.reply, self._answer = self.reply + 1, Answer()
 
-    def _remember(self, cut: bool) -> Remember:
-        return Remember(" ".join(self._answer.heard[self._answer.before :]), cut)
+    def _hush(self) -> list[Command]:
+        return [Hush(self.reply), *self._remember(cut=True)]
+
+    def _remember(self, cut: bool) -> list[Command]:
+        answer = self._answer
+        return [] if answer.ring else [Remember(" ".join(answer.heard[answer.before :]), cut)]

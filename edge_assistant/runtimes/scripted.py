@@ -30,6 +30,8 @@ class ScriptedSession:
     _samples: int = 0
     """Of the open clip."""
     _marks: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
+    _clips: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    """Where clips begin: in the cache, and in the sound."""
 
     @property
     def position(self) -> int:
@@ -60,6 +62,7 @@ class ScriptedSession:
     def begin_audio(self) -> None:
         """Open a clip."""
         assert not self._audio, "a clip inside a clip"
+        self._clips.append((len(self.cache), len(self.sound)))
         self._add("<|audio>")
         self._audio, self._samples = True, 0
 
@@ -85,6 +88,8 @@ class ScriptedSession:
         assert 0 <= position <= len(self.cache), (position, len(self.cache))
         closed = len(self.cache[:position]) and self.cache[position - 1] not in ("♪", "<|audio>")
         self.cache = self.cache[:position]
+        while self._clips and self._clips[-1][0] >= position:
+            self.sound = self.sound[: self._clips.pop()[1]]
         self._audio = not closed and bool(self.cache)
         if self._audio:
             self._samples, kept = self._marks[position]

@@ -1,5 +1,6 @@
 """The world on the microphone's clock. Assistant, brain, tools and loudspeaker are the real ones; only the workers' speed, the
-voice and the model's words are scripted. A mark is a frame: '#' is speech, '.' is silence."""
+voice and the model's words are scripted. A mark is a frame: '#' is speech, '.' is
+silence; at '!' somebody presses the stop key, in silence."""
 
 import queue
 import re
@@ -10,7 +11,7 @@ import numpy as np
 
 from edge_assistant.assistant import Assistant
 from edge_assistant.brain import Brain
-from edge_assistant.frames import FRAME_MS, FRAME_SAMPLES, Due, Failed, Frame, Response, Spoken, frames
+from edge_assistant.frames import FRAME_MS, FRAME_SAMPLES, Due, Failed, Frame, Response, SpeechEnded, Spoken, Stopped, frames
 from edge_assistant.prompt import ToolCall
 from edge_assistant.runtimes.scripted import ScriptedSession
 from edge_assistant.speaker import Speaker
@@ -90,6 +91,8 @@ class World:
             self.now += 1
             for worker in self.workers:
                 worker.tick()
+            if mark == "!":
+                self.inbox.put(Stopped())
             value = self.now if mark == "#" else -self.now
             self.inbox.put(Frame(self.now - 1, np.full(FRAME_SAMPLES, value, np.float32)))
             while not self.inbox.empty():
@@ -196,11 +199,17 @@ class Mouth:
     def flush(self, reply):
         self.world.speaker.flush(reply)
 
+    def hold(self):
+        self.world.speaker.hold()
+
+    def resume(self):
+        self.world.speaker.resume()
+
 
 CONVERSATION = re.compile(r"<bos>(\n?<\|turn>user\n(<\|audio>♪*<audio\|>)+<turn\|>\n<\|turn>model\n[^♪]*?<turn\|>)*\Z")
 REPLY = re.compile(r"<\|turn>model\n(.*?)<turn\|>", re.DOTALL)
 UNREAD = re.compile(r"(<\|tool_call>[^ ]*?)?<\|tool_response>response:unknown\{.*?\}<tool_response\|>", re.DOTALL)
-SPEAKS_OVER_USER = (State.HEARING, State.GUESSING)
+SPEAKS_OVER_USER = (State.HEARING, State.GUESSING, State.INTERRUPTED)
 
 
 def check(world: World) -> None:
@@ -212,34 +221,50 @@ def check(world: World) -> None:
     # Every frame of a turn is in the cache once and in order; from the pre-roll on nothing is missing.
     numbers = world.heard_frames
     assert numbers == sorted(set(numbers)), numbers
-    starts, ends = ([x.frame + 1 for x in world.all(kind)] for kind in ("SpeechStarted", "SpeechEnded"))
-    held = set(numbers)
-    for start in starts:
-        end = min((e for e in ends if e > start), default=None)
-        if end is not None:
-            missing = set(range(start, end)) - held
-            assert not missing, f"speech of frames {sorted(missing)} never reached the model"
+    held, dropped = set(numbers), False
+    for start, end, kept in turns_of(world):
+        dropped |= not kept
+        missing = set(range(start, end)) - held
+        assert not kept or not missing, f"speech of frames {sorted(missing)} never reached the model"
+        assert kept or len(held & set(range(start, end))) == 0, "a cough reached the model"
     # What the cache holds reads as a conversation, and the assistant's part of it is what was heard.
     text = world.session.text
     assert CONVERSATION.match(text), text
     turns = [UNREAD.sub(" ", turn).split("<tool_response|>")[-1] for turn in REPLY.findall(text)]
-    heard = [moment_heard(world, index) for index in range(len(starts))]
+    heard = [moment_heard(world, index) for index, (*_, kept) in enumerate(turns_of(world)) if kept]
     if turns:
         assert [" ".join(turn.split()) for turn in turns] == heard[-len(turns) :], (turns, heard)
     # Work that was given up stops at its next step.
-    assert world.late <= 3 * len(world.all("Hush")) + len(world.all("Rewind"))
+    assert world.late <= 3 * len(world.all("Hush")) + len(world.all("Rewind")) + len(world.all("Forget"))
     # Nothing is done or said on a guess, and no tool runs that was not asked for.
     assert len(world.used) <= sum(len(use.calls) for use in world.all("Use"))
     turn = None
     for _, x in world.log:
         name = type(x).__name__
         turn = name if name.startswith("Speech") else turn
-        assert name not in ("Use", "Say") or turn == "SpeechEnded", x
+        assert name not in ("Use", "Say") or turn in ("SpeechEnded", "SpeechDropped"), x
+
+
+def turns_of(world: World) -> list[tuple[int, int, bool]]:
+    """The user's turns: number (from 1) of the first frame of speech, of the first after it, and whether it was one at all."""
+    turns = []
+    event = None
+    for _, x in world.log:
+        match type(x).__name__:
+            case "SpeechStarted" | "SpeechConfirmed" | "SpeechEnded":
+                event = x
+                if isinstance(x, SpeechEnded):
+                    turns[-1] = (turns[-1][0], x.frame + 1, True)
+            case "Hear":
+                turns.append((event.frame + 1, event.frame + 2, True))
+            case "Forget":
+                turns[-1] = (*turns[-1][:2], False)
+    return turns
 
 
 def moment_heard(world: World, index: int) -> str:
     """The sentences that left the loudspeaker whole, after the last tool response, in the turn of this number."""
-    marks = [n for n, (_, x) in enumerate(world.log) if type(x).__name__ == "SpeechStarted"] + [len(world.log)]
+    marks = [n for n, (_, x) in enumerate(world.log) if type(x).__name__ == "Hear"] + [len(world.log)]
     said = heard = before = 0
     sentences = []
     for _, x in world.log[marks[index] + 1 : marks[index + 1]]:

@@ -1,6 +1,7 @@
 """Conversations as data, on the simulated clock."""
 
 import random
+import re
 
 import pytest
 from sim import World, check
@@ -44,7 +45,8 @@ def test_barge_in_is_silent_within_the_start_wait():
     world = World(TWO, TWO, say_ms=3000).run("." * 40 + "#" * 30 + "." * 60 + "#" * 30 + "." * 600)
     check(world)
     barge = 40 + 30 + 60 + 1
-    assert (world.when("Hush")[0] - barge) * FRAME_MS <= 96
+    assert (world.when("Hold")[0] - barge) * FRAME_MS <= 96
+    assert max(frame for frame, _ in world.sounding if frame < world.when("Hear")[1]) <= world.when("Hold")[0]
     assert world.all("Remember")[0] == Remember("", cut=True)  # no sentence was heard to its end
 
 
@@ -93,7 +95,7 @@ def test_a_timer_rings_when_nobody_speaks():
 def test_a_ring_gives_way_to_speech():
     call = "<|tool_call>call:set_timer{seconds:3}<tool_call|><|tool_response>"
     world = World(call, "Timer set for 3 seconds.<turn|>", TWO, say_ms=2000).run("#" * 30 + "." * 130)
-    assert world.state is State.RINGING
+    assert world.state is State.REPLYING
     world.run("#" * 30 + "." * 300)
     check(world)
     assert world.said[-2:] == ["Hello.", "Bye."]
@@ -229,6 +231,39 @@ def test_a_full_cache_forgets_old_turns():
     assert world.session.text.startswith("<bos><|turn>user\n<|audio>")
 
 
+def test_a_cough_lets_the_reply_go_on_where_it_was():
+    world = World("One two. Three four.<turn|>", say_ms=2000).run("#" * 30 + "." * 60 + "#" * 8 + "." * 200)
+    check(world)
+    held, resumed = world.when("Hold")[0], world.when("Resume")[0]
+    sounding = [frame for frame, _ in world.sounding]
+    assert not [frame for frame in sounding if held < frame <= resumed - 1]
+    assert len(sounding) == 2 * 2000 // FRAME_MS  # every frame of both sentences sounded, once
+    assert [x.text for x in world.all("Spoken")] == ["One two.", "Three four."]
+    assert world.session.text.endswith("One two. Three four.<turn|>")
+
+
+def test_a_click_gets_no_reply():
+    world = World(TWO).run("." * 40 + "#" * 4 + "." * 100)
+    check(world)
+    assert world.session.text == "<bos>"
+    assert world.said == []
+
+
+def test_stop_silences_at_once():
+    world = World("One. Two. Three.<turn|>", TWO, say_ms=2000).run("#" * 30 + "." * 60 + "!" + "." * 40)
+    check(world)
+    assert max(frame for frame, _ in world.sounding) <= world.when("Stopped")[0]
+    world.run(ASK)
+    check(world)
+    assert world.said[-2:] == ["Hello.", "Bye."]
+
+
+def test_stop_while_speaking_is_no_turn():
+    world = World(TWO).run("#" * 30 + "!" + "#" * 30 + "." * 100)
+    check(world)
+    assert world.session.text == "<bos>"
+
+
 def test_silence_answers_nothing():
     world = World(TWO).run("." * 5000)
     assert world.log == []
@@ -254,7 +289,8 @@ LINES = [
 def dialogue(seed: int) -> World:
     """A random conversation, at its end."""
     r = random.Random(seed)
-    marks = "".join(r.choice("#.") * r.randint(1, 60) for _ in range(r.randint(1, 14)))
+    marks = "".join(r.choice("#.#.#.!")[0] * r.randint(1, r.choice([12, 60])) for _ in range(r.randint(1, 14)))
+    marks = re.sub("!+", "!", marks)
     world = World(
         *[r.choice(LINES) for _ in range(30)],
         encode_ms=r.choice([0, 32, 64]),

@@ -9,7 +9,7 @@ from edge_assistant.brain import Brain
 from edge_assistant.endpoint import Endpointer
 from edge_assistant.frames import Called, SpeechResumed
 from edge_assistant.speaker import Speaker
-from edge_assistant.turn import Remember, Rewind, Turn, Use
+from edge_assistant.turn import Hold, Remember, Rewind, Turn, Use
 
 DIALOGUES = 120
 
@@ -92,7 +92,39 @@ def loses_the_turn_mark(patch):
     patch.setattr(Brain, "_close", no_op)
 
 
+def goes_on_sounding_in_doubt(patch):
+    patch.setattr(Speaker, "hold", no_op)
+
+
+def never_resumes(patch):
+    patch.setattr(Speaker, "resume", no_op)
+
+
+def a_cough_stays_in_the_cache(patch):
+    patch.setattr(Brain, "forget", no_op)
+
+
+def loses_the_first_words_of_a_barge_in(patch):
+    do = Assistant._do
+
+    def faulty(self, command):
+        do(self, command)
+        if isinstance(command, Hold):
+            self._preroll.clear()
+
+    patch.setattr(Assistant, "_do", faulty)
+
+
+def stop_leaves_the_endpointer_in_the_turn(patch):
+    patch.setattr(Endpointer, "reset", no_op)
+
+
 FAULTS = [
+    goes_on_sounding_in_doubt,
+    never_resumes,
+    a_cough_stays_in_the_cache,
+    loses_the_first_words_of_a_barge_in,
+    stop_leaves_the_endpointer_in_the_turn,
     deaf_to_resuming,
     no_rewind,
     rewind_without_looking,

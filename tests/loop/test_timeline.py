@@ -5,6 +5,7 @@ from edge_assistant.frames import (
     Called,
     DecodeEnded,
     Sounding,
+    SpeechConfirmed,
     SpeechEnded,
     SpeechPaused,
     SpeechResumed,
@@ -57,15 +58,17 @@ def test_barge_in_ends_one_turn_before_the_next_begins():
         (928, SpeechEnded(10)),
         (950, Called(1, (ToolCall("get_time"),))),
         (1500, SpeechStarted(45)),
+        (1700, SpeechConfirmed(45)),
     )
     assert [(m.event, m.turn) for m in moments] == [
         ("speech_started", 1),
         ("speech_ended", 1),
         ("tool_call", 1),
+        ("held", 1),
         ("done", 1),
         ("speech_started", 2),
     ]
-    assert moments[3].more == {"heard": ""}
+    assert moments[4].more == {"heard": ""}
 
 
 MOMENTS = [

@@ -10,23 +10,42 @@ from edge_assistant.frames import (
     Response,
     Returned,
     Sounding,
+    SpeechConfirmed,
+    SpeechDropped,
     SpeechEnded,
     SpeechPaused,
     SpeechResumed,
     SpeechStarted,
     Spoken,
+    Stopped,
     Token,
 )
 from edge_assistant.prompt import ToolCall
-from edge_assistant.turn import TRANSITIONS, GoOn, Hear, Hush, Remember, Reply, Rewind, Ring, Say, State, Turn, Use
+from edge_assistant.turn import (
+    TRANSITIONS,
+    Forget,
+    GoOn,
+    Hear,
+    Hold,
+    Hush,
+    Remember,
+    Reply,
+    Resume,
+    Rewind,
+    Ring,
+    Say,
+    State,
+    Turn,
+    Use,
+)
 
 CALL = ToolCall("get_time")
 
 
 def turn_in(state):
     turn = Turn()
-    road = [SpeechStarted(0), SpeechPaused(1), SpeechEnded(1)]
-    for event in {State.IDLE: [], State.RINGING: [Due("ring")]}.get(state, road[: state.value - 1]):
+    road = [SpeechStarted(0), SpeechPaused(1), SpeechEnded(1), SpeechStarted(30)]
+    for event in road[: state.value - 1]:
         turn.step(event)
     assert turn.state is state
     return turn
@@ -42,11 +61,13 @@ def event_of(kind, reply):
         Spoken: lambda: Spoken(reply, "Hello."),
         Failed: lambda: Failed(reply, "brain", ValueError()),
         Due: lambda: Due("ring"),
+        Stopped: Stopped,
     }.get(kind, lambda: kind(5))()
 
 
 KINDS = [
-    SpeechStarted, SpeechPaused, SpeechResumed, SpeechEnded, Token, Called, Returned, DecodeEnded, Sounding, Spoken, Failed, Due,
+    SpeechStarted, SpeechConfirmed, SpeechDropped, SpeechPaused, SpeechResumed, SpeechEnded, Stopped,
+    Token, Called, Returned, DecodeEnded, Sounding, Spoken, Failed, Due,
 ]  # fmt: skip
 
 
@@ -103,7 +124,43 @@ def test_barge_in_remembers_what_was_heard_since_the_response():
     turn.step(Token(1, "It is 14:05. And more. "))
     turn.step(Spoken(1, "Let me look."))
     turn.step(Spoken(1, "It is 14:05."))
-    assert turn.step(SpeechStarted(99)) == [Hush(1), Remember("It is 14:05.", cut=True), Hear()]
+    assert turn.step(SpeechStarted(99)) == [Hold()]
+    assert turn.step(SpeechConfirmed(99)) == [Hush(1), Remember("It is 14:05.", cut=True), Hear()]
+
+
+def test_a_cough_lets_the_reply_go_on():
+    turn = turn_in(State.REPLYING)
+    turn.step(Token(1, "Hello. "))
+    assert turn.step(SpeechStarted(99)) == [Hold()]
+    assert turn.step(Token(1, "Bye. ")) == []
+    assert turn.step(Called(1, (CALL,))) == []  # nothing is done in doubt
+    assert turn.step(SpeechDropped(104)) == [Resume(), Say(1, "Bye."), Use(1, (CALL,))]
+    assert turn.state is State.REPLYING
+
+
+def test_a_cough_in_silence_is_forgotten():
+    turn = turn_in(State.HEARING)
+    assert turn.step(SpeechDropped(9)) == [Forget(1)]
+    assert turn.state is State.IDLE
+
+
+def test_stop_works_whoever_speaks():
+    turn = turn_in(State.GUESSING)
+    assert turn.step(Stopped()) == [Forget(1)]
+    assert turn.is_late(Token(1, "more"))
+    for state in (State.REPLYING, State.INTERRUPTED):
+        turn = turn_in(state)
+        turn.step(Due("ring"))
+        assert turn.step(Stopped()) == [Hush(1), Remember("", cut=True)]  # and nothing rings
+        assert turn.state is State.IDLE
+    assert turn_in(State.IDLE).step(Stopped()) == []
+
+
+def test_a_ring_leaves_no_trace_in_the_models_memory():
+    turn = turn_in(State.IDLE)
+    assert turn.step(Due("one")) == [Ring(1, "one")]
+    assert turn.step(SpeechStarted(5)) == [Hold()]
+    assert turn.step(SpeechConfirmed(5)) == [Hush(1), Hear()]
 
 
 def test_a_broken_voice_ends_the_reply_in_silence():
