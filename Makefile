@@ -62,6 +62,7 @@ $(VENV)/ready: pyproject.toml
 
 $(VENV)/ready-dev: $(VENV)/ready pyproject.toml
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'pipecat-ai>=1.0'
 	@touch $@
 
 $(PARITY)/ready: pyproject.toml

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_assistant.earcons import bell
 from edge_assistant.errors import VoiceError
-from edge_assistant.mouth import SpeakingMouth, bell
+from edge_assistant.mouth import SpeakingMouth
 from edge_assistant.speaker import Speaker
 from edge_assistant.voice import EspeakVoice
 
