@@ -40,6 +40,9 @@ from edge_assistant.worker import KEEP, Job, Worker
 
 log = logging.getLogger(__name__)
 
+TIDY_FRAMES = frames(1500)
+"""Rest after which the model's memory is put in order."""
+
 Observe = Callable[[Event, list[Command]], None]
 
 
@@ -85,6 +88,8 @@ class Assistant:
         self._endpoint = Endpointer(config)
         self._brains, self._mouths, self._hands = (worker(name, inbox.put) for name in ("brain", "mouth", "hands"))
         self._hearing = False
+        self._rested = 0
+        """Frames since anything happened."""
         self._preroll: deque[Pcm] = deque()
         self._preroll_frames = frames(config.preroll_ms)
         self._since_guess: list[Pcm] = []
@@ -148,11 +153,15 @@ class Assistant:
         speech = self._endpoint.step(frame.number, self._vad(frame.pcm), over_reply=over_reply)
         if speech is not None:
             self._step(speech)
+        self._rested = self._rested + 1 if self.turn.state is State.IDLE else 0
+        if self._rested == TIDY_FRAMES:
+            self._brains.do(self.turn.reply, self._brain.tidy())
         for due in self._due():
             self._step(due)
 
     def _fault(self, fault: Failed) -> None:
-        if fault.reply == KEEP:
+        tidying = self.turn.state is State.IDLE and not self.turn.is_late(fault)
+        if fault.reply == KEEP or tidying:
             if isinstance(fault.error, EdgeAssistantError):
                 raise fault.error
             raise RuntimeError(f"{fault.worker}: {type(fault.error).__name__}: {fault.error}") from fault.error
@@ -174,6 +183,7 @@ class Assistant:
         match command:
             case Hear():
                 self._hearing = True
+                self._brains.drop(self.turn.reply - 1)  # it may be tidying up
                 self._brains.do(KEEP, once(self._brain.begin))
                 self._feed(*self._preroll)
                 self._preroll.clear()

@@ -4,11 +4,14 @@ The cache is a line of turns. These places in it are remembered, so that it can 
 
     <bos> system | <|turn>user <|audio>sound … | <audio|><turn|> <|turn>model | words | <|tool_call>… <|tool_response> …
                  start, begun               heard                         answer  call
+
+When it fills up, the oldest whole turns go, and the ones that stay are fed again: while nobody waits, or else only the last one.
 """
 
 import logging
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -27,7 +30,7 @@ from edge_assistant.prompt import (
     parse_call,
 )
 from edge_assistant.reply import ReplyReader
-from edge_assistant.runtime import Pcm, Sampling, Session
+from edge_assistant.runtime import Pcm, Sampling, Session, Stretch
 from edge_assistant.runtime import Token as ModelToken
 from edge_assistant.worker import Job
 
@@ -45,9 +48,20 @@ CALLS_A_TURN = 3
 """Tool calls after which a reply is given up: a model that goes on calling has lost its way."""
 TURN_TOKENS = 512
 """Room that a turn should find in the cache (a question of ten seconds and its reply); if not, old turns are forgotten."""
+FULL, KEPT = 0.6, 0.35
+"""Share of the cache from which old turns are forgotten while nobody waits, and the share that stays."""
 SAMPLES_A_TOKEN = 640
 REPLY_TOKENS = 160
 """Room kept free for the reply while sound comes in."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Of a turn in the cache."""
+
+    end: int
+    """Of what comes before it."""
+    begin: int
 
 
 class Brain:
@@ -59,7 +73,10 @@ class Brain:
         self._prefix = prefix
         self._system = system if session.prompting.system else ""
         self._sampling = sampling or Sampling()
-        self._start = self._begun = self._heard = self._answer = 0
+        self._start = self._heard = self._answer = 0
+        self._turns: list[_Place] = []
+        self._left: list[Stretch] = []
+        """Turns that are to be fed again."""
         self._open = False
         """A clip is open: the user's turn is not closed yet."""
         self._clip = self._clip_heard = 0
@@ -87,11 +104,17 @@ class Brain:
     def begin(self) -> None:
         """Open the user's turn."""
         session = self._session
-        if session.capacity - session.position < min(TURN_TOKENS, session.capacity // 2) and session.position > self._start:
+        if self._left:  # somebody speaks sooner than everything was fed again
+            self._feed_again(self._left[-1])
+            self._left = []
+        if session.capacity - session.position < min(TURN_TOKENS, session.capacity // 2) and self._turns:
             log.info("the cache is nearly full: earlier turns are forgotten")
-            session.cut(self._start)
-        self._begun = session.position
-        session.feed_text(USER_OPEN if session.position == self._start else "\n" + USER_OPEN)
+            *_, last = self._stretches()
+            self._clear()
+            if len(last) <= KEPT * session.capacity:
+                self._feed_again(last)
+        self._open_turn()
+        session.feed_text(USER_OPEN)
         self._room = (session.capacity - session.position - REPLY_TOKENS) * SAMPLES_A_TOKEN
         session.begin_audio()
         self._open, self._clip = True, 0
@@ -120,8 +143,44 @@ class Brain:
 
     def forget(self) -> None:
         """The user's turn was none: as if it had never been opened."""
-        self._session.cut(self._begun)
+        self._session.cut(self._turns.pop().end)
         self._open = False
+
+    def tidy(self) -> Job:
+        """Make room while nobody waits: the oldest turns go, the rest is fed again, a turn at each step."""
+        session = self._session
+        if session.position <= FULL * session.capacity or not self._turns:
+            return
+        stretches, kept, tokens = self._stretches(), list[Stretch](), 0
+        while stretches and tokens + len(stretches[-1]) <= KEPT * session.capacity:
+            tokens += len(stretches[-1])
+            kept.insert(0, stretches.pop())
+        log.info("of %d turns the last %d stay in the cache", len(self._turns), len(kept))
+        self._clear()
+        self._left = kept
+        while self._left:
+            self._feed_again(self._left.pop(0))
+            yield None
+
+    def _stretches(self) -> list[Stretch]:
+        """Every turn so far."""
+        ends = [*(place.end for place in self._turns[1:]), self._session.position]
+        return [self._session.copy(place.begin, end) for place, end in zip(self._turns, ends, strict=True)]
+
+    def _clear(self) -> None:
+        """Back to the system turn."""
+        self._session.cut(self._start)
+        self._turns = []
+
+    def _feed_again(self, stretch: Stretch) -> None:
+        self._open_turn()
+        self._session.paste(stretch)
+
+    def _open_turn(self) -> None:
+        end = self._session.position
+        if self._turns:
+            self._session.feed_text("\n")
+        self._turns.append(_Place(end, self._session.position))
 
     def reply(self, number: int) -> Job:
         """Close the user's turn and decode."""

@@ -7,7 +7,7 @@ cut and feed again equals never having fed; decoding can be left at any token.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,14 @@ class Prompting:
     """A tool call whose tokens' probability product is lower is not done but answered as not understood."""
 
 
+class Stretch(Protocol):
+    """A stretch of the cache as it was fed, so that it can be fed again elsewhere: ids, and soft tokens without their sound."""
+
+    def __len__(self) -> int:
+        """Tokens."""
+        ...
+
+
 class Session(Protocol):
     """One conversation in one model's cache. Owned by one thread."""
 
@@ -94,6 +102,14 @@ class Session(Protocol):
 
     def cut(self, position: int) -> None:
         """Forget every token from `position` on, in O(1). An audio clip that was open there is open again."""
+        ...
+
+    def copy(self, begin: int, end: int) -> Stretch:
+        """What was fed from one position to the other, both outside clips."""
+        ...
+
+    def paste(self, stretch: Any) -> None:
+        """Feed what `copy` of a session of this kind gave: as if it had been fed here first."""
         ...
 
     def decode(self, sampling: Sampling) -> Iterator[Token]:

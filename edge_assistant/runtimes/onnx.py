@@ -8,6 +8,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -88,6 +89,21 @@ class _Span:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """A stretch of a cache as it was fed."""
+
+    ids: tuple[int, ...]
+    """`_SOFT` for a soft token."""
+    soft: tuple[Array, ...]
+    """Its soft tokens, [hidden] each."""
+    spans: tuple[_Span, ...]
+    """Its clips, counted from its beginning."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
 class OnnxSession:
     """One conversation; see `edge_assistant.runtime.Session` for the contract."""
 
@@ -95,6 +111,8 @@ class OnnxSession:
         self._model = model
         self._cache = Cache(model.config.text, model.bundle.manifest.blocks, capacity)
         self._ids: list[int] = []
+        self._soft: list[Array] = []
+        """The soft tokens among the ids, in order."""
         self._clip: Clip | None = None
         self._begin = 0
         self._spans: list[_Span] = []
@@ -184,7 +202,32 @@ class OnnxSession:
         self._rows = {place: row for place, row in self._rows.items() if place <= position}
         self._last = self._rows.get(position)
         self._cache.cut(position)
+        if lost := self._ids[position:].count(_SOFT):
+            del self._soft[-lost:]
         del self._ids[position:]
+
+    def copy(self, begin: int, end: int) -> Fed:
+        """What was fed from `begin` to `end`. Raises ValueError if a clip is open there."""
+        if any(span.begin <= place <= span.end for place in (begin, end) for span in self._spans) or self._clip is not None:
+            raise ValueError("a clip cannot be copied in part")
+        first = self._ids[:begin].count(_SOFT)
+        count = self._ids[begin:end].count(_SOFT)
+        spans = (_Span(span.begin - begin, span.end - begin) for span in self._spans if begin <= span.begin < end)
+        return Fed(tuple(self._ids[begin:end]), tuple(self._soft[first : first + count]), tuple(spans))
+
+    def paste(self, stretch: Fed) -> None:
+        """Feed it again, here. Raises ContextFull, with nothing added."""
+        self._closed("a stretch")
+        self._room(len(stretch))
+        begin, soft = self._cache.length, iter(stretch.soft)
+        for is_soft, run in groupby(stretch.ids, lambda id_: id_ == _SOFT):
+            if is_soft:
+                rows = np.stack([next(soft) for _ in run])
+                for part in range(0, len(rows), PREFILL):
+                    self._feed_soft(rows[part : part + PREFILL])
+            else:
+                self._feed(list(run))
+        self._spans += [_Span(span.begin + begin, span.end + begin) for span in stretch.spans]
 
     def decode(self, sampling: Sampling) -> Iterator[Token]:
         """Answer; each token is in the cache when it is yielded. Raises ContextFull when there is no room for the next."""
@@ -226,7 +269,7 @@ class OnnxSession:
             return False
         if not known or len(ids) > self.capacity or not self._cache.restore(kept, len(ids)):
             return False
-        self._ids, self._clip, self._spans = ids, None, []
+        self._ids, self._soft, self._clip, self._spans = ids, [], None, []
         self._marks, self._rows, self._last = {}, {len(ids): row}, row
         return True
 
@@ -270,6 +313,7 @@ class OnnxSession:
         self._room(len(soft))
         ple = np.repeat(self._model.ple_rows([self._model.config.text.pad_id]), len(soft), axis=0)
         self._run([_SOFT] * len(soft), soft, ple)
+        self._soft += list(soft)
         self._keep_row()
 
     def _run(self, ids: list[int], embeds: Array, ple_rows: Array) -> None:

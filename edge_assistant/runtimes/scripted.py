@@ -13,6 +13,18 @@ STOPS = ("<turn|>", "<eos>", "<|tool_response>")
 SAMPLES_A_TOKEN = 640
 
 
+@dataclass(frozen=True)
+class Pieces:
+    """A stretch of a scripted cache."""
+
+    cache: list[str]
+    sounds: list[tuple[int, list[Pcm]]]
+    """Where its clips begin, counted from its beginning, and what they hold."""
+
+    def __len__(self) -> int:
+        return len(self.cache)
+
+
 @dataclass
 class ScriptedSession:
     """Keeps its cache as a list of pieces of text, sound as ♪, so that a test can read what the model would remember."""
@@ -94,6 +106,22 @@ class ScriptedSession:
         if self._audio:
             self._samples, kept = self._marks[position]
             self.sound = self.sound[:kept]
+
+    def copy(self, begin: int, end: int) -> Pieces:
+        """What was fed from one position to the other."""
+        ends = [sound for _, sound in self._clips[1:]] + [len(self.sound)]
+        clips = [
+            (place - begin, self.sound[a:b]) for (place, a), b in zip(self._clips, ends, strict=True) if begin <= place < end
+        ]
+        return Pieces(self.cache[begin:end], clips)
+
+    def paste(self, stretch: Pieces) -> None:
+        """Feed it again."""
+        for place, sound in stretch.sounds:
+            self._clips.append((len(self.cache) + place, len(self.sound)))
+            self.sound += sound
+        for piece in stretch.cache:
+            self._add(piece)
 
     def decode(self, sampling: Sampling) -> Iterator[Token]:
         """The line of the script that the cache calls for: one for every model turn in it, and one for every tool response."""

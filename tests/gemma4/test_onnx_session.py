@@ -118,6 +118,47 @@ def test_a_closed_clip_opens_again_at_either_end(model: OnnxModel) -> None:
     session.feed_text("no sound after all")
 
 
+def test_a_turn_moves_to_an_earlier_place_as_if_it_had_always_been_there(model: OnnxModel) -> None:
+    def turn(session: OnnxSession, text: str, begin: int, end: int) -> tuple[int, int]:
+        place = session.position
+        session.feed_text(f"<|turn>user\n{text}")
+        session.begin_audio()
+        session.feed_audio(PCM[begin:end])
+        session.end_audio()
+        session.feed_text("<turn|>\n<|turn>model\n")
+        return place, session.position
+
+    moved, plain = model.session(512), model.session(512)
+    for session in (moved, plain):
+        session.feed_text("<bos>")
+    begin, _ = turn(moved, "first", 0, 9_000)
+    kept = [moved.copy(*turn(moved, text, *sound)) for text, sound in (("next", (3_000, 20_000)), ("last", (0, 5_000)))]
+    assert [len(stretch) for stretch in kept] == [turn(plain, "next", 3_000, 20_000)[1] - 1, len(kept[1])]
+    turn(plain, "last", 0, 5_000)
+    moved.cut(begin)
+    for stretch in kept:
+        moved.paste(stretch)
+    assert moved.position == plain.position
+    assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(keys_of(moved), keys_of(plain), strict=True))
+    assert answer(moved) == answer(plain)
+    copied = moved.copy(begin, moved.position)  # what was pasted can be copied again
+    moved.cut(begin)
+    moved.paste(copied)
+    assert moved.position == plain.position
+    assert np.allclose(moved.logits(), plain.logits(), atol=1e-4)
+
+
+def test_a_clip_is_copied_whole_or_not_at_all(model: OnnxModel) -> None:
+    session = start(model.session(512))
+    inside = session.position
+    with pytest.raises(ValueError, match="in part"):
+        session.copy(0, inside)
+    session.feed_audio(PCM)
+    session.end_audio()
+    with pytest.raises(ValueError, match="in part"):
+        session.copy(inside, session.position)
+
+
 def test_nothing_of_a_forgotten_branch_comes_back(session: OnnxSession) -> None:
     session.feed_text("<bos>hello" + TAIL)
     mark = session.position

@@ -154,7 +154,7 @@ class SimWorker:
                 if reply < self.wanted:
                     over = True
                 else:
-                    if reply != KEEP:
+                    if reply != KEEP and steps.__name__ != "tidy":
                         self.world.fail(self.name)
                     event = next(steps)
                     if event is None:  # it waits for the loudspeaker
@@ -212,8 +212,8 @@ UNREAD = re.compile(r"(<\|tool_call>[^ ]*?)?<\|tool_response>response:unknown\{.
 SPEAKS_OVER_USER = (State.HEARING, State.GUESSING, State.INTERRUPTED)
 
 
-def check(world: World) -> None:
-    """What must be true of any conversation that has come to rest."""
+def check(world: World, forgetful: bool = False) -> None:
+    """What must be true of any conversation that has come to rest; a forgetful one no longer holds its first turns."""
     assert world.state is State.IDLE, world.state
     assert not world.speaker.pull(FRAME_SAMPLES).any()
     # The user is never spoken over.
@@ -225,7 +225,7 @@ def check(world: World) -> None:
     for start, end, kept in turns_of(world):
         dropped |= not kept
         missing = set(range(start, end)) - held
-        assert not kept or not missing, f"speech of frames {sorted(missing)} never reached the model"
+        assert forgetful or not kept or not missing, f"speech of frames {sorted(missing)} never reached the model"
         assert kept or len(held & set(range(start, end))) == 0, "a cough reached the model"
     # What the cache holds reads as a conversation, and the assistant's part of it is what was heard.
     text = world.session.text

@@ -222,13 +222,45 @@ def test_speech_longer_than_the_cache_keeps_its_beginning():
     assert world.session.position <= 800
 
 
-def test_a_full_cache_forgets_old_turns():
+def test_a_filling_cache_forgets_the_oldest_turns_while_nobody_waits():
+    lines = [f"Answer {n}.<turn|>" for n in range(60)]
+    world = World(*lines, capacity=1200)
+    for n in range(40):
+        world.run(ASK)
+        check(world, forgetful=True)
+        text = world.session.text
+        assert text.startswith("<bos><|turn>user\n<|audio>♪")
+        assert world.said[-1] in text  # the last turn is never forgotten
+        assert world.session.position <= 0.6 * 1200
+    assert len(world.all("Say")) == 40
+
+
+def test_who_speaks_while_the_memory_is_put_in_order_does_not_wait():
+    world = World(*[TWO] * 30, capacity=1200)
+    tidied = 0
+    for _ in range(25):
+        before = world.session.position
+        while world.session.position >= before and len(world.log) < 10_000:
+            world.run("." * 1)
+            if world.assistant._rested > 60:
+                break
+        tidied += world.session.position < before
+        asked = len(world.when("SpeechEnded"))
+        world.run("#" * 30 + "." * 60)  # in the middle of it, or not
+        assert world.when("Say")[-1] - world.when("SpeechEnded")[asked] <= 12
+        world.run("." * 20)
+        check(world, forgetful=True)
+    assert tidied >= 2
+
+
+def test_a_talk_without_a_breath_forgets_all_but_the_last_turn():
     world = World(*[TWO] * 100, capacity=1200)
     for _ in range(40):
-        world.run(ASK)
-    assert world.state is State.IDLE
+        world.run("#" * 30 + "." * 60)  # speaks again before the memory can be put in order
+    world.run("." * 60)
+    check(world, forgetful=True)
     assert len(world.all("Say")) == 80
-    assert world.session.text.startswith("<bos><|turn>user\n<|audio>")
+    assert world.session.text.count("<|turn>user") >= 2
 
 
 def test_a_cough_lets_the_reply_go_on_where_it_was():
