@@ -1,8 +1,7 @@
 """Where the loudspeaker's queue goes: a sound device, a file, or nowhere."""
 
-import contextlib
-import importlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -10,14 +9,16 @@ from typing import Any, Protocol, Self
 import numpy as np
 import soundfile as sf  # pyright: ignore[reportMissingTypeStubs]
 
+from edge_assistant.devices import DEFAULT_RATE_HZ, Device, choose_device, open_playback
 from edge_assistant.errors import DeviceError, UsageError
 from edge_assistant.frames import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from edge_assistant.line import Changed, Line
+from edge_assistant.runtime import Pcm
 from edge_assistant.speaker import Speaker
+from edge_assistant.streams import Play, Stream
 
 VOICE_RATE_HZ = 22_050
 """espeak-ng's own: a file needs no resampling."""
-LATENCY_S = 0.08
-"""Sound that the device holds: with 9 ms a busy board stuttered."""
 
 
 class Sink(Protocol):
@@ -116,13 +117,38 @@ class FileSink(NullSink):
 
 
 class DeviceSink:
-    """The default sound device, which keeps its own time."""
+    """A loudspeaker, which keeps its own time; while it is unplugged, sentences take their time all the same."""
 
-    rate_hz = VOICE_RATE_HZ
+    def __init__(
+        self,
+        device: str | None = None,
+        *,
+        played: Callable[[Pcm, int], None] = lambda pcm, rate_hz: None,
+        changed: Changed = lambda kind, present, name: None,
+        lead_in_ms: int = 0,
+        patient: bool = False,
+        open_stream: Callable[[Device, int, Play], Stream] = open_playback,
+    ) -> None:
+        """`device`: a stable name, None for the default.
 
-    def __init__(self) -> None:
-        self._audio: Any = None
-        self._stream: Any = None
+        `played` sees every block that the device takes, silence too, with its rate, on the device's thread.
+        `lead_in_ms` of hum go before the first word after a long silence, unless `wake` was called in time.
+        With `patient`, a device that is not there when we start is waited for like one that was pulled out.
+        """
+        self.rate_hz = DEFAULT_RATE_HZ
+        self._name, self._played, self._patient, self._open_playback = device, played, patient, open_stream
+        self._line = Line("loudspeaker", device, self._open, lambda: None, changed)
+        self._amplifier = Amplifier(lead_in_ms)
+        self._speaker: Speaker | None = None
+        self._stream_number = 0
+        self._drained = 0.0
+        """What of a sample `tick` still owes."""
+        self._asked = 0
+
+    @property
+    def used(self) -> str:
+        """The stable name of the device that plays now; "" while there is none."""
+        return self._line.used
 
     def open(self) -> None:
         """Find it.
@@ -131,14 +157,10 @@ class DeviceSink:
             DeviceError: there is none.
         """
         try:
-            self._audio = importlib.import_module("sounddevice")  # not above: it needs a library that may be missing
-        except OSError as error:
-            raise DeviceError("PortAudio is missing", "apt install libportaudio2") from error
-        try:
-            info = self._audio.query_devices(kind="output")
-        except (self._audio.PortAudioError, ValueError) as error:
-            raise DeviceError("no sound device to speak through") from error
-        self.rate_hz = int(info["default_samplerate"])
+            self.rate_hz = choose_device("loudspeaker", self._name).rate_hz
+        except DeviceError:
+            if not self._patient:
+                raise
 
     def connect(self, speaker: Speaker) -> None:
         """Open it and play.
@@ -146,29 +168,88 @@ class DeviceSink:
         Raises:
             DeviceError: it does not open.
         """
-
-        def play(out: Any, samples: int, _time: object, _status: object) -> None:
-            out[:, 0] = np.clip(speaker.pull(samples), -1, 1)
-
-        try:
-            self._stream = self._audio.OutputStream(self.rate_hz, channels=1, dtype="float32", latency=LATENCY_S, callback=play)
-            self._stream.start()
-            speaker.delay(float(self._stream.latency))
-        except self._audio.PortAudioError as error:
-            raise DeviceError(f"the sound device does not open ({error})") from error
+        self._speaker = speaker
+        self._line.start(patient=self._patient)
 
     def tick(self) -> None:
-        """Nothing: the device asks for sound itself."""
+        """The device asks for sound itself; while there is none, this takes one frame's worth."""
+        if self._speaker is not None and not self._line.flowing:
+            self._drained += FRAME_SAMPLES * self.rate_hz / SAMPLE_RATE_HZ
+            whole = int(self._drained)
+            self._drained -= whole
+            self._speaker.pull(whole)
+
+    def wake(self) -> None:
+        """There will be something to say soon: an amplifier that fell asleep is woken meanwhile."""
+        self._amplifier.wake()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Stop at once."""
-        if self._stream is not None:
-            with contextlib.suppress(self._audio.PortAudioError):
-                self._stream.abort()
-                self._stream.close()
+        self._line.__exit__(kind, error, trace)
+
+    def _open(self, device: Device) -> Stream:
+        """On the line's thread."""
+        assert self._speaker is not None
+        speaker = self._speaker
+        self._stream_number += 1
+        number = self._stream_number
+
+        def play(samples: int) -> Pcm:
+            if number != self._stream_number:
+                return np.zeros(samples, np.float32)  # a stream that was given up
+            self._line.beat()
+            self._asked += samples
+            if self._asked >= self.rate_hz:  # once a second
+                self._asked = 0
+                speaker.delay(self._line.latency_s)
+            block = self._amplifier.hum(samples, self.rate_hz, speaking=speaker.waiting)
+            if block is None:
+                block = np.clip(speaker.pull(samples), -1, 1)
+            self._played(block, self.rate_hz)
+            return block
+
+        stream = self._open_playback(device, self.rate_hz, play)
+        speaker.delay(stream.latency_s)
+        return stream
+
+
+class Amplifier:
+    """Many fall asleep when they are given silence, and swallow the first syllable while they wake: a hum goes before it."""
+
+    SLEEP_S = 8.0
+    """Silence after which it may be asleep."""
+    LEVEL = 1e-4
+    """-80 dB: not heard, and not nothing."""
+
+    def __init__(self, lead_in_ms: int) -> None:
+        self._lead_in_ms = lead_in_ms
+        self._silent = self._hummed = 0
+        """Samples since there was sound, and of the hum now under way."""
+        self._woken = False
+        self._asleep = True
+
+    def wake(self) -> None:
+        """Hum at the next block."""
+        self._woken = True
+
+    def hum(self, samples: int, rate_hz: int, *, speaking: bool) -> Pcm | None:
+        """The hum in place of the next block (shape [samples]); None if the block may be played."""
+        if not self._lead_in_ms:
+            return None
+        if self._asleep and (speaking or self._woken):
+            self._hummed += samples
+            if self._hummed >= self._lead_in_ms * rate_hz // 1000:
+                self._asleep, self._woken, self._hummed, self._silent = False, False, 0, 0
+            return np.resize(np.array([self.LEVEL, -self.LEVEL], np.float32), samples)
+        if speaking:
+            self._silent = 0
+        else:
+            self._silent += samples
+            self._asleep = self._asleep or self._silent >= self.SLEEP_S * rate_hz
+        return None
 
 
 def choose_sink(say: Path | None, *, aloud: bool) -> Sink:

@@ -35,6 +35,12 @@ class Speaker:
         self._hushed = 0
         """Sound of this reply and of replies before it is not wanted."""
         self._held = False
+        self._signals: Pcm = np.zeros(0, np.float32)
+
+    @property
+    def waiting(self) -> bool:
+        """There is sound to pull."""
+        return (self._waiting > 0 and not self._held) or len(self._signals) > 0
 
     def delay(self, latency_s: float) -> None:
         """Sound takes this long from `pull` to the ear."""
@@ -65,6 +71,11 @@ class Speaker:
             self._waiting = 0
             self._held = False
             self._room.notify_all()
+
+    def signal(self, pcm: Pcm) -> None:
+        """Mix a short sound (shape [samples]) into what is played, whatever that is."""
+        with self._room:
+            self._signals = np.concatenate([self._signals, pcm])
 
     def hold(self) -> None:
         """Be silent until `resume` or `flush`, and keep what waits."""
@@ -99,6 +110,9 @@ class Speaker:
                 self._queue.popleft()
                 if taken < len(item):
                     self._queue.appendleft((reply, item[taken:]))
+            mixed = min(samples, len(self._signals))
+            block[:mixed] += self._signals[:mixed]
+            self._signals = self._signals[mixed:]
             self._pulled += samples
             while self._leaving and self._leaving[0][0] <= self._pulled:
                 self._post(self._leaving.popleft()[1])
