@@ -20,6 +20,7 @@ import numpy as np
 
 from edge_assistant.assistant import Assistant, once
 from edge_assistant.brain import Brain
+from edge_assistant.ears import PlainEars
 from edge_assistant.errors import DeviceError, EdgeAssistantError
 from edge_assistant.frames import FRAME_MS, FRAME_SAMPLES, Due, Event, Failed, Frame, WorkEvent
 from edge_assistant.mouth import SpeakingMouth
@@ -180,7 +181,7 @@ def _assemble(
     system = format_system(INSTRUCTIONS, tools.declarations)
     prefix = parts.prefixes and parts.prefixes / f"{sha256(system.encode()).hexdigest()[:16]}.npz"
     return Assistant(
-        vad=parts.vad,
+        ears=PlainEars(parts.vad),
         brain=Brain(parts.session, system, prefix=prefix),
         mouth=SpeakingMouth(parts.voice, speaker),
         use=tools.use,

@@ -12,10 +12,30 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Protocol, Self
 
+import numpy as np
+
+from edge_assistant.attention import Attention, AttentionConfig
 from edge_assistant.brain import Brain
+from edge_assistant.ears import Ears, Heard
+from edge_assistant.end_of_turn import HEARD_S, end_wait_ms
 from edge_assistant.endpoint import EndpointConfig, Endpointer
 from edge_assistant.errors import EdgeAssistantError
-from edge_assistant.frames import Event, Failed, Frame, Response, Returned, Spoken, Stopped, WorkEvent, frames
+from edge_assistant.frames import (
+    EndJudged,
+    Event,
+    Failed,
+    Frame,
+    Muted,
+    Released,
+    Response,
+    Returned,
+    Sounding,
+    Spoken,
+    Stopped,
+    Woken,
+    WorkEvent,
+    frames,
+)
 from edge_assistant.prompt import ToolCall
 from edge_assistant.runtime import Pcm
 from edge_assistant.turn import (
@@ -31,11 +51,11 @@ from edge_assistant.turn import (
     Rewind,
     Ring,
     Say,
+    Signal,
     State,
     Turn,
     Use,
 )
-from edge_assistant.vad import Vad
 from edge_assistant.worker import KEEP, Job, Worker
 
 log = logging.getLogger(__name__)
@@ -43,6 +63,10 @@ log = logging.getLogger(__name__)
 TIDY_FRAMES = frames(1500)
 """Rest after which the model's memory is put in order."""
 
+THINKING_FRAMES = frames(1500)
+"""Silence between the end of a turn and its reply, after which we let hear that we think, and again after as long."""
+
+Record = Callable[[Frame | Event, Heard | None], None]
 Observe = Callable[[Event, list[Command]], None]
 
 
@@ -54,7 +78,8 @@ class Mouth(Protocol):
         """Speak into the loudspeaker's queue; yields while that is full."""
         ...
 
-    def ring(self, reply: int) -> Iterator[None]: ...
+    def sound(self, reply: int, name: str) -> Iterator[None]: ...
+    def signal(self, name: str) -> None: ...
     def mark(self, event: Spoken) -> None: ...
     def flush(self, reply: int) -> None: ...
     def hold(self) -> None: ...
@@ -68,7 +93,7 @@ class Assistant:
     def __init__(
         self,
         *,
-        vad: Vad,
+        ears: Ears,
         brain: Brain,
         mouth: Mouth,
         use: Callable[[ToolCall], Response],
@@ -76,28 +101,44 @@ class Assistant:
         worker: Callable[[str, Callable[[WorkEvent], None]], Worker],
         inbox: "queue.SimpleQueue[Frame | Event | None]",
         observe: Observe = lambda event, commands: None,
+        record: Record = lambda item, heard: None,
         endpoint: EndpointConfig | None = None,
+        attention: AttentionConfig | None = None,
+        judge: Callable[[Pcm], float] | None = None,
     ) -> None:
-        """`use` runs a tool; `due` is asked every frame what has come due; `observe` sees every step, on this thread."""
-        config = endpoint or EndpointConfig()
+        """`use` runs a tool; `due` is asked every frame what has come due.
+
+        `observe` sees every step, and `record` everything that a decision rests on, both on this thread. `judge` tells from how a
+        turn sounds (shape [samples]) how probable it is that it is over.
+        """
+        config = self._config = endpoint or EndpointConfig()
         self.inbox = inbox
         self.turn = Turn()
         self.taken = 0
         """Frames taken so far."""
-        self._vad, self._brain, self._mouth, self._use, self._due, self._observe = vad, brain, mouth, use, due, observe
+        self._ears, self._brain, self._mouth, self._use, self._due, self._observe = ears, brain, mouth, use, due, observe
+        self._record, self._judge = record, judge
+        self._attention = Attention(attention or AttentionConfig())
         self._endpoint = Endpointer(config)
         self._brains, self._mouths, self._hands = (worker(name, inbox.put) for name in ("brain", "mouth", "hands"))
+        self._judges = worker("judge", inbox.put)
+        self._sound: deque[Pcm] = deque(maxlen=frames(HEARD_S * 1000))
+        """What was heard last, for the judge."""
         self._hearing = False
         self._rested = 0
         """Frames since anything happened."""
+        self._sounded = False
+        """The reply has begun to sound."""
+        self._waited = 0
+        """Frames that the user has waited for it."""
         self._preroll: deque[Pcm] = deque()
         self._preroll_frames = frames(config.preroll_ms)
         self._since_guess: list[Pcm] = []
 
     @property
     def workers(self) -> list[Worker]:
-        """Brain, mouth and hands."""
-        return [self._brains, self._mouths, self._hands]
+        """Brain, mouth, hands and judge."""
+        return [self._brains, self._mouths, self._hands, self._judges]
 
     @property
     def at_rest(self) -> bool:
@@ -132,32 +173,64 @@ class Assistant:
         """
         if isinstance(item, Frame):
             self._frame(item)
-        elif isinstance(item, Failed):
-            self._fault(item)
-        else:
-            self._step(item)
+            return
+        self._record(item, None)
+        self._happen(item)
+
+    def _happen(self, event: Event) -> None:
+        match event:
+            case Failed():
+                self._fault(event)
+            case Released():
+                self._attention.held = False
+                for speech in self._endpoint.finish(self.taken):
+                    self._step(speech)
+            case _:
+                self._step(event)
 
     def _frame(self, frame: Frame) -> None:
         self.taken = frame.number + 1
+        heard = self._ears(frame)
+        self._record(frame, heard)
+        if heard.stopped:
+            self._step(Stopped())
+        if heard.woke:
+            self._step(Woken())
+        self._listen(frame.number, heard)
+        self._rest()
+        for due in self._due():
+            self._record(due, None)
+            self._happen(due)
+
+    def _listen(self, number: int, heard: Heard) -> None:
+        """Keep or feed the sound, and look for the beginnings and ends of turns in it."""
         state = self.turn.state
         if self._hearing:
-            self._feed(frame.pcm)
+            self._feed(heard.pcm)
         else:
-            self._preroll.append(frame.pcm)
+            self._preroll.append(heard.pcm)
             if state is not State.INTERRUPTED:  # then all of it may be wanted
                 while len(self._preroll) > self._preroll_frames:
                     self._preroll.popleft()
         if state is State.GUESSING:
-            self._since_guess.append(frame.pcm)
+            self._since_guess.append(heard.pcm)
+        if self._judge is not None:
+            self._sound.append(heard.pcm)
         over_reply = state in (State.REPLYING, State.INTERRUPTED)
-        speech = self._endpoint.step(frame.number, self._vad(frame.pcm), over_reply=over_reply)
+        probability = heard.speech if self._attention.listens(number, state) else 0.0
+        speech = self._endpoint.step(number, probability, over_reply=over_reply)
         if speech is not None:
             self._step(speech)
-        self._rested = self._rested + 1 if self.turn.state is State.IDLE else 0
+
+    def _rest(self) -> None:
+        """What is to be done when nothing has happened for a while."""
+        state = self.turn.state
+        self._rested = self._rested + 1 if state is State.IDLE else 0
         if self._rested == TIDY_FRAMES:
             self._brains.do(self.turn.reply, self._brain.tidy())
-        for due in self._due():
-            self._step(due)
+        self._waited = self._waited + 1 if state is State.REPLYING and not self._sounded else 0
+        if self._waited and self._waited % THINKING_FRAMES == 0:
+            self._mouth.signal("thinking")
 
     def _fault(self, fault: Failed) -> None:
         tidying = self.turn.state is State.IDLE and not self.turn.is_late(fault)
@@ -173,8 +246,19 @@ class Assistant:
         if self.turn.is_late(event):
             return
         commands = self.turn.step(event)
-        if isinstance(event, Stopped):
-            self._endpoint.reset()
+        match event:
+            case Stopped() | Muted():
+                self._endpoint.reset()
+            case Woken():
+                self._call()
+            case EndJudged(_, probability) if self.turn.state is State.GUESSING:
+                config = self._config
+                usual_ms = self._endpoint.patience.wait_ms
+                self._endpoint.hint(end_wait_ms(probability, usual_ms, min_ms=config.end_min_ms, max_ms=config.end_max_ms))
+            case Sounding():
+                self._sounded = True
+            case _:
+                pass
         self._observe(event, commands)
         for command in commands:
             self._do(command)
@@ -191,6 +275,9 @@ class Assistant:
                 self._hearing = False
                 self._since_guess.clear()
                 self._brains.do(reply, self._brain.reply(reply))
+                self._sounded = False
+                if self._judge is not None:
+                    self._judges.do(reply, self._judged(reply, self._judge, np.concatenate(self._sound)))
             case Rewind(reply):
                 self._hearing = True
                 self._brains.drop(reply)
@@ -212,8 +299,10 @@ class Assistant:
                 self._brains.do(reply, self._brain.go_on(reply, responses))
             case Say(reply, text):
                 self._mouths.do(reply, self._say(reply, text))
-            case Ring(reply, text):
-                self._mouths.do(reply, self._say(reply, text, bell=True))
+            case Ring(reply, text, sound):
+                self._mouths.do(reply, self._say(reply, text, sound))
+            case Signal(sound):
+                self._mouth.signal(sound)
             case Hush(reply):
                 for worker in self.workers:
                     worker.drop(reply)
@@ -222,6 +311,17 @@ class Assistant:
                 if cut:
                     self._brains.do(KEEP, once(self._brain.remember, text))
 
+    def _call(self) -> None:
+        """The user asks for our ear: what comes from here on may be a turn."""
+        self._attention.call(self.taken)
+        if not self._hearing and self.turn.state is not State.GUESSING:
+            self._endpoint.restart(self.taken - 1)
+            self._preroll.clear()
+
+    @staticmethod
+    def _judged(reply: int, judge: Callable[[Pcm], float], sound: Pcm) -> Job:
+        yield EndJudged(reply, judge(sound))
+
     def _feed(self, *sound: Pcm) -> None:
         for pcm in sound:
             self._brains.do(KEEP, once(self._brain.hear, pcm))
@@ -229,9 +329,9 @@ class Assistant:
     def _work(self, reply: int, calls: tuple[ToolCall, ...]) -> Job:
         yield Returned(reply, tuple(self._use(call) for call in calls))
 
-    def _say(self, reply: int, text: str, bell: bool = False) -> Job:
-        if bell:
-            yield from self._mouth.ring(reply)
+    def _say(self, reply: int, text: str, sound: str = "") -> Job:
+        if sound:
+            yield from self._mouth.sound(reply, sound)
         yield from self._mouth.say(reply, text)
         self._mouth.mark(Spoken(reply, text))
 

@@ -133,6 +133,20 @@ class Endpointer:
         """Whatever is being said is no turn any more; the next one begins after a silence."""
         self._mode = Mode.DEAF if self._speech else Mode.SILENCE
 
+    def restart(self, frame: int) -> None:
+        """The wake word ended in this frame: what is said after it is a turn, even without a silence between."""
+        self._mode, self._since = Mode.SILENCE, frame + 1
+
+    def finish(self, frame: int) -> list[SpeechEvent]:
+        """The speaker lets the button go: what was said is over, without a wait. Returns the events that it causes."""
+        events: list[SpeechEvent] = []
+        if self._mode is Mode.SPEECH:
+            events.append(self._enter(Mode.PAUSE, SpeechPaused(frame)))
+        if self._mode is Mode.PAUSE:
+            self._over = None
+            events.append(self._enter(Mode.DEAF if self._speech else Mode.SILENCE, SpeechEnded(self._paused)))
+        return events
+
     def step(self, frame: int, probability: float, *, over_reply: bool = False) -> SpeechEvent | None:
         """Take the speech probability of frame number `frame`; return the event that it causes.
 

@@ -151,11 +151,22 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class EndJudged:
+    """How the turn sounded that is being guessed at."""
+
+    reply: int
+    probability: float
+    """That nothing more comes, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
-    """A timer rings."""
+    """A timer rings, or there is something else to tell."""
 
     text: str
     """What to say about it."""
+    sound: str = "bell"
+    """What to sound before that."""
 
 
 # What the user does without the model.
@@ -166,6 +177,24 @@ class Stopped:
     """The user said "stop", or pressed a key: be silent, and forget what is being said."""
 
 
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """The wake word was said, or the button pressed: speak."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The button came up: if something was said meanwhile, it is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Muted:
+    """The microphone was turned off, or on again."""
+
+    off: bool
+
+
 SpeechEvent = SpeechStarted | SpeechConfirmed | SpeechDropped | SpeechPaused | SpeechResumed | SpeechEnded
-WorkEvent = Token | Called | Returned | DecodeEnded | Sounding | Spoken | Failed
-Event = SpeechEvent | WorkEvent | Due | Stopped
+WorkEvent = Token | Called | Returned | DecodeEnded | EndJudged | Sounding | Spoken | Failed
+UserEvent = Stopped | Woken | Released | Muted
+Event = SpeechEvent | WorkEvent | Due | UserEvent

@@ -4,22 +4,23 @@ from collections.abc import Iterator
 
 import soxr  # pyright: ignore[reportMissingTypeStubs]
 
-from edge_assistant.earcons import bell
+from edge_assistant import earcons
 from edge_assistant.frames import Spoken
 from edge_assistant.runtime import Pcm
 from edge_assistant.speaker import Speaker
 from edge_assistant.voice import Voice
 
+SOUNDS = (earcons.bell, earcons.error, earcons.listening, earcons.muted, earcons.thinking)
 PIECE_S = 0.2
 """Sound is queued in pieces of this length."""
 
 
 class SpeakingMouth:
-    """Owned by the mouth worker; only `flush`, `hold` and `resume` may be called from another thread."""
+    """Owned by the mouth worker; only `signal`, `flush`, `hold` and `resume` may be called from another thread."""
 
     def __init__(self, voice: Voice, speaker: Speaker) -> None:
         self._voice, self._speaker = voice, speaker
-        self._bell = bell(speaker.rate_hz)
+        self._sounds = {make.__name__: make(speaker.rate_hz) for make in SOUNDS}
 
     def open(self) -> None:
         """Get the voice ready. Raises VoiceError."""
@@ -32,9 +33,13 @@ class SpeakingMouth:
             pcm = soxr.resample(pcm, rate_hz, self._speaker.rate_hz)
         yield from self._play(reply, pcm)
 
-    def ring(self, reply: int) -> Iterator[None]:
-        """Sound the bell."""
-        yield from self._play(reply, self._bell)
+    def sound(self, reply: int, name: str) -> Iterator[None]:
+        """Sound one of SOUNDS as a part of a reply."""
+        yield from self._play(reply, self._sounds[name])
+
+    def signal(self, name: str) -> None:
+        """Sound one of SOUNDS now."""
+        self._speaker.signal(self._sounds[name])
 
     def mark(self, event: Spoken) -> None:
         """Have this event posted when all that was said so far has been heard."""

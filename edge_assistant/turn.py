@@ -20,8 +20,10 @@ from edge_assistant.frames import (
     Called,
     DecodeEnded,
     Due,
+    EndJudged,
     Event,
     Failed,
+    Muted,
     Response,
     Returned,
     Sounding,
@@ -34,6 +36,7 @@ from edge_assistant.frames import (
     Spoken,
     Stopped,
     Token,
+    Woken,
 )
 from edge_assistant.prompt import ToolCall
 from edge_assistant.sentences import Sentences
@@ -52,12 +55,14 @@ class State(Enum):
 
 
 TRANSITIONS: dict[State, dict[type[Event], State]] = {
-    State.IDLE: {SpeechStarted: State.HEARING, Due: State.IDLE, Stopped: State.IDLE},
+    State.IDLE: {SpeechStarted: State.HEARING, Due: State.IDLE, Stopped: State.IDLE, Woken: State.IDLE, Muted: State.IDLE},
     State.HEARING: {
         SpeechConfirmed: State.HEARING,
         SpeechDropped: State.IDLE,
         SpeechPaused: State.GUESSING,
         Due: State.HEARING,
+        Woken: State.HEARING,
+        Muted: State.IDLE,
         Stopped: State.IDLE,
     },
     State.GUESSING: {
@@ -68,6 +73,9 @@ TRANSITIONS: dict[State, dict[type[Event], State]] = {
         DecodeEnded: State.GUESSING,
         Failed: State.GUESSING,
         Due: State.GUESSING,
+        EndJudged: State.GUESSING,
+        Woken: State.GUESSING,
+        Muted: State.IDLE,
         Stopped: State.IDLE,
     },
     State.REPLYING: {
@@ -80,6 +88,9 @@ TRANSITIONS: dict[State, dict[type[Event], State]] = {
         Spoken: State.REPLYING,
         Failed: State.REPLYING,
         Due: State.REPLYING,
+        EndJudged: State.REPLYING,
+        Woken: State.IDLE,
+        Muted: State.REPLYING,
         Stopped: State.IDLE,
     },
     State.INTERRUPTED: {
@@ -93,6 +104,9 @@ TRANSITIONS: dict[State, dict[type[Event], State]] = {
         Spoken: State.INTERRUPTED,
         Failed: State.INTERRUPTED,
         Due: State.INTERRUPTED,
+        EndJudged: State.INTERRUPTED,
+        Woken: State.IDLE,
+        Muted: State.REPLYING,
         Stopped: State.IDLE,
     },
 }
@@ -160,10 +174,18 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """Sound the bell, then speak a sentence."""
+    """Sound something, then speak a sentence."""
 
     reply: int
     text: str
+    sound: str = "bell"
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Sound something short, whatever else is sounding."""
+
+    sound: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +205,7 @@ class Remember:
     """That is not what the cache holds: put it right."""
 
 
-Command = Hear | Reply | Rewind | Forget | Hold | Resume | Use | GoOn | Say | Ring | Hush | Remember
+Command = Hear | Reply | Rewind | Forget | Hold | Resume | Use | GoOn | Say | Ring | Signal | Hush | Remember
 
 
 @dataclass
@@ -213,7 +235,7 @@ class Turn:
         self.reply = 0
         """Number of the attempt at a reply that counts."""
         self._answer = Answer()
-        self._rings: list[str] = []
+        self._rings: list[Due] = []
 
     def is_late(self, event: Event) -> bool:
         """Is this news of a reply that is over, or was given up?"""
@@ -239,18 +261,22 @@ class Turn:
                 return [*self._hush(), self._hear()]
             case State.INTERRUPTED, SpeechDropped():
                 return [Resume(), *self._give()]
-            case ((State.HEARING | State.GUESSING), (SpeechDropped() | Stopped())):
+            case ((State.HEARING | State.GUESSING), (SpeechDropped() | Stopped() | Muted())):
                 given_up = self.reply
                 self._next()
-                return [Forget(given_up), *self._give()]
-            case ((State.REPLYING | State.INTERRUPTED), (Stopped() | Failed(_, "mouth", _))):
+                return [Forget(given_up), *self._signal(event), *self._give()]
+            case ((State.REPLYING | State.INTERRUPTED), (Stopped() | Woken() | Failed(_, "mouth", _))):
                 # A broken voice: what is not heard yet never will be. To stop is to stop what waits to ring, too.
                 self.state = State.IDLE
                 if isinstance(event, Stopped):
                     self._rings.clear()
                 commands = self._hush()
                 self._next()
-                return [*commands, *self._give()]
+                return [*commands, *self._signal(event), *self._give()]
+            case State.INTERRUPTED, Muted():
+                return [Resume(), *self._signal(event), *self._give()]
+            case ((State.IDLE | State.REPLYING), (Woken() | Muted())):
+                return self._signal(event)
             case _, SpeechPaused():
                 return [Reply(self.reply)]
             case _, SpeechResumed():
@@ -260,8 +286,8 @@ class Turn:
             case _, Returned(_, responses):
                 self._answer.before = self._answer.said + len(self._answer.ready)
                 return [GoOn(self.reply, responses)]
-            case _, Due(text):
-                self._rings.append(text)
+            case _, Due():
+                self._rings.append(event)
                 return self._give()
             case _:
                 self._note(event)
@@ -304,7 +330,8 @@ class Turn:
             self.state = State.REPLYING
             self._next()
             self._answer = Answer(said=1, ring=True, ended=True)
-            commands.append(Ring(self.reply, self._rings.pop(0)))
+            due = self._rings.pop(0)
+            commands.append(Ring(self.reply, due.text, due.sound))
         return commands
 
     def _hear(self) -> Hear:
@@ -313,6 +340,16 @@ class Turn:
 
     def _next(self) -> None:
         self.reply, self._answer = self.reply + 1, Answer()
+
+    @staticmethod
+    def _signal(event: Event) -> list[Command]:
+        match event:
+            case Woken() | Muted(off=False):
+                return [Signal("listening")]
+            case Muted():
+                return [Signal("muted")]
+            case _:
+                return []
 
     def _hush(self) -> list[Command]:
         return [Hush(self.reply), *self._remember(cut=True)]

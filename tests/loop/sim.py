@@ -11,6 +11,7 @@ import numpy as np
 
 from edge_assistant.assistant import Assistant
 from edge_assistant.brain import Brain
+from edge_assistant.ears import PlainEars
 from edge_assistant.frames import FRAME_MS, FRAME_SAMPLES, Due, Failed, Frame, Response, SpeechEnded, Spoken, Stopped, frames
 from edge_assistant.prompt import ToolCall
 from edge_assistant.runtimes.scripted import ScriptedSession
@@ -40,10 +41,10 @@ class World:
         probability=1.0,
         capacity=4096,
     ):
-        self.now, self.log, self.moments, self.workers, self.sounding = 0, [], [], [], []
+        self.now, self.log, self.moments, self.workers, self.sounding, self.signals = 0, [], [], [], [], []
         self.late = 0
         self.used: list[ToolCall] = []
-        self.costs = {"brain": frames(token_ms), "mouth": 1, "hands": frames(tool_ms)}
+        self.costs = {"brain": frames(token_ms), "mouth": 1, "hands": frames(tool_ms), "judge": 3}
         self.encode = frames(encode_ms)
         self.session = ScriptedSession(replies, capacity=capacity, probability=probability)
         if prompting:
@@ -55,7 +56,7 @@ class World:
         self.timeline = Timeline(self.moments.append, lambda: self.now * FRAME_MS)
         self.breaks = breaks or {}
         self.assistant = Assistant(
-            vad=lambda pcm: float(pcm[0] > 0),
+            ears=PlainEars(lambda pcm: float(pcm[0] > 0)),
             brain=Brain(self.session),
             mouth=Mouth(self, say_ms),
             use=self.use,
@@ -190,8 +191,11 @@ class Mouth:
         while not self.world.speaker.write(reply, np.ones(self.samples, np.float32)):
             yield None
 
-    def ring(self, reply):
+    def sound(self, reply, name):
         yield from self.say(reply, "")
+
+    def signal(self, name):
+        self.world.signals.append((self.world.now, name))
 
     def mark(self, event: Spoken):
         self.world.speaker.mark(event)

@@ -1,0 +1,66 @@
+"""A frame from the microphone in, what was heard in it out: echo taken away, speech found, wake word and "stop" noticed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge_assistant.echo.canceller import Canceller
+from edge_assistant.echo.guard import EchoGuard
+from edge_assistant.echo.reference import Reference
+from edge_assistant.frames import Frame
+from edge_assistant.runtime import Pcm
+from edge_assistant.vad import Vad
+
+Spot = Callable[[Pcm], bool]
+"""Whether a word has just been completed in this frame (shape [FRAME_SAMPLES]). It remembers: frames are given in order."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """What a frame holds."""
+
+    pcm: Pcm
+    """Without our own echo. Shape [FRAME_SAMPLES]."""
+    speech: float
+    """Probability, 0 to 1, that the user speaks."""
+    woke: bool = False
+    """The wake word has just been completed."""
+    stopped: bool = False
+    """The word "stop" has just been completed."""
+
+
+class Ears(Protocol):
+    """They remember: frames are given in order."""
+
+    def __call__(self, frame: Frame) -> Heard: ...
+
+
+class PlainEars:
+    """Speech, and words that need no model; whatever we play ourselves is heard as well."""
+
+    def __init__(self, vad: Vad, wake: Spot | None = None, stop: Spot | None = None) -> None:
+        self._vad, self._wake, self._stop = vad, wake, stop
+
+    def __call__(self, frame: Frame) -> Heard:
+        """Hear a frame."""
+        return self.hear(frame.pcm)
+
+    def hear(self, pcm: Pcm) -> Heard:
+        """Hear sound that follows on the sound before."""
+        woke = self._wake is not None and self._wake(pcm)
+        stopped = self._stop is not None and self._stop(pcm)
+        return Heard(pcm, self._vad(pcm), woke, stopped)
+
+
+class EchoEars:
+    """Ears in the same room as the loudspeaker."""
+
+    def __init__(self, ears: PlainEars, canceller: Canceller, guard: EchoGuard, reference: Reference) -> None:
+        self._ears, self._canceller, self._guard, self._reference = ears, canceller, guard, reference
+
+    def __call__(self, frame: Frame) -> Heard:
+        """Hear a frame."""
+        far = self._reference.read(frame.number)
+        self._reference.listen(frame.pcm, far)
+        heard = self._ears.hear(self._canceller(frame.pcm, far))
+        return Heard(heard.pcm, self._guard.step(heard.pcm, far, heard.speech), heard.woke, heard.stopped)
