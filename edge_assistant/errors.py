@@ -5,7 +5,9 @@ EdgeAssistantError          one clear line: what is wrong; `mend` says what to d
 ├── ConfigError             an unknown key, a wrong type, a value out of range
 ├── AudioFileError          a recording that cannot be read as sound
 ├── DeviceError             a sound device that is absent, busy or forbidden
+├── EchoError               an echo canceller that is not installed, or not set up
 ├── VoiceError              no voice can speak
+├── JournalError            a journal that cannot be read, or whose decisions are other ones now
 ├── CheckpointError         a published checkpoint that cannot become a bundle
 ├── BundleError             a bundle that is absent, altered, incomplete or of another version
 └── ContextFull             the conversation no longer fits the model's cache
@@ -37,8 +39,16 @@ class DeviceError(EdgeAssistantError):
     """A sound device that is absent, busy or forbidden."""
 
 
+class EchoError(EdgeAssistantError):
+    """An echo canceller that is not installed, or not set up."""
+
+
 class VoiceError(EdgeAssistantError):
     """No voice can speak."""
+
+
+class JournalError(EdgeAssistantError):
+    """A journal that cannot be read, or whose decisions are other ones now."""
 
 
 class CheckpointError(EdgeAssistantError):

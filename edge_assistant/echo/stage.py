@@ -1,0 +1,60 @@
+"""Reference, canceller and guard together: what the loop needs against our own echo."""
+
+import numpy as np
+
+from edge_assistant.echo.canceller import CANCELLERS, Canceller
+from edge_assistant.echo.guard import EchoGuard, GuardConfig
+from edge_assistant.echo.reference import Reference
+from edge_assistant.errors import UsageError
+from edge_assistant.frames import FRAME_SAMPLES, frames
+from edge_assistant.runtime import Pcm
+
+STRATEGIES = tuple(CANCELLERS)
+REST = frames(2000)
+"""Frames of silence from the loudspeaker after which the canceller rests: nobody can hear an echo of so long ago."""
+
+
+class Echo:
+    """Owned by the deciding thread; only `played` may be called from another."""
+
+    def __init__(
+        self, strategy: str, *, delay_ms: float = 60.0, drift_ppm: float = 0.0, guard: GuardConfig | None = None
+    ) -> None:
+        """Load the strategy; `delay_ms` and `drift_ppm` are what `echo-test` measured.
+
+        Raises:
+            EchoError: it is not installed.
+            UsageError: there is no such strategy.
+        """
+        if strategy not in CANCELLERS:
+            raise UsageError(f"there is no echo strategy {strategy}", f"use one of {', '.join(STRATEGIES)}")
+        self.strategy = strategy
+        self.reference = Reference(delay_ms, drift_ppm)
+        self._canceller: Canceller = CANCELLERS[strategy]()
+        self._guard = EchoGuard(guard or GuardConfig(half_duplex=strategy == "half-duplex"))
+        self._late = np.zeros(self._canceller.delay_samples, np.float32)
+        self._silent = 0
+        self._cleaned = self._far = np.zeros(FRAME_SAMPLES, np.float32)
+
+    def played(self, pcm: Pcm, rate_hz: int) -> None:
+        """Take a block that the loudspeaker was given, shape [samples]. From any one thread: copies and posts."""
+        self.reference.played(pcm, rate_hz)
+
+    def clean(self, number: int, near: Pcm) -> Pcm:
+        """Frame `number` of the microphone, shape [FRAME_SAMPLES], without what we said ourselves."""
+        self._far = self.reference.read(number)
+        self.reference.listen(near, self._far)
+        self._silent = 0 if self._far.any() else self._silent + 1
+        late = np.concatenate([self._late, near])
+        self._late = late[FRAME_SAMPLES:]
+        self._cleaned = late[:FRAME_SAMPLES] if self._silent > REST else self._canceller(near, self._far)
+        return self._cleaned
+
+    def guard(self, probability: float) -> float:
+        """The probability that the frame cleaned last is the user's speech, from the probability that it is speech."""
+        return self._guard.step(self._cleaned, self._far, probability)
+
+    @property
+    def trusted(self) -> bool:
+        """May the user speak over us? Not in half duplex, nor before we have heard how much of us is left over."""
+        return self._guard.trusted
