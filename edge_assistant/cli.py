@@ -9,9 +9,16 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from edge_assistant.errors import EdgeAssistantError
-from edge_assistant.verbs import ask, export
+from edge_assistant.verbs import ask, devices, export, mic_test, replay, talk
 
-VERBS = {"ask": ask, "export": export}
+VERBS = {
+    "talk": talk,
+    "ask": ask,
+    "devices": devices,
+    "mic-test": mic_test,
+    "replay": replay,
+    "export": export,
+}
 
 MENDABLE, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
 

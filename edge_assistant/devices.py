@@ -63,8 +63,8 @@ def choose_device(kind: Kind, name: str | None = None) -> Device:
     for device in devices:
         if device.name == name:
             return device
-    found = ", ".join(["default", *(device.name for device in devices)])
-    raise DeviceError(f"no {kind} {name}", f"found: {found}{_forbidden()}")
+    found = ", ".join(device.name for device in devices)
+    raise DeviceError(f"no {kind} {name}", f"found: {found or 'none'}{_forbidden()}")
 
 
 def open_capture(device: Device, heard: Heard) -> Stream:

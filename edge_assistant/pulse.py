@@ -163,11 +163,10 @@ class PulseStream:
 
     @property
     def latency_s(self) -> float:
-        """Sound under way between us and the device."""
-        if self.ended or not self._wanted:
-            return LATENCY_MS / 1000
-        fault = ctypes.c_int(0)
-        return self._lib.pa_simple_get_latency(self._simple, ctypes.byref(fault)) / 1e6
+        """Sound under way between us and the device; asked on the stream's own thread, it is what the server says."""
+        if threading.current_thread() is not self._thread:
+            return LATENCY_MS / 1000  # the server may keep an answer waiting, and the stream may end meanwhile
+        return self._lib.pa_simple_get_latency(self._simple, None) / 1e6
 
     def close(self) -> None:
         """Nothing is heard or played from here on. A thread that the server keeps waiting is left to itself, and then ends."""

@@ -44,7 +44,7 @@ class Stream(Protocol):
 
     @property
     def latency_s(self) -> float:
-        """Sound under way between us and the device."""
+        """Sound under way between us and the device. Exact on the device's thread."""
         ...
 
     def close(self) -> None:
