@@ -8,7 +8,7 @@ PARITY := .venv-parity
 DEBIAN := libespeak-ng1 libportaudio2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint parity pocket-eval bench-e2b soak-silence setup setup-dev system clean
+.PHONY: help demo test lint parity pocket-eval bench-e2b bench-endpointing soak-silence setup setup-dev system clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ soak-silence: setup ## an hour of silence and of soft noise: no answer, flat mem
 
 bench-e2b: setup-dev ## speed and memory at E2B's shape beside llama.cpp; OPTIONS, e.g. "--work FOLDER --threads 1 --json"
 	$(RUN)/python tests/bench/e2b/bench.py $(OPTIONS)
+
+bench-endpointing: setup-dev ## false cut-offs against delay on recordings of people in noise, for both detectors
+	$(RUN)/python tests/bench/endpointing.py $(OPTIONS)
 
 # Debian packages, asked for in one clear line where we may not install them ourselves.
 system:
