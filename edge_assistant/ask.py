@@ -13,26 +13,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
-from edge_assistant.assistant import Assistant, once
-from edge_assistant.brain import Brain
+from edge_assistant.assembly import make_brain, make_tools
+from edge_assistant.assistant import Assistant
 from edge_assistant.ears import PlainEars
 from edge_assistant.errors import DeviceError, EdgeAssistantError
 from edge_assistant.frames import FRAME_MS, FRAME_SAMPLES, Due, Event, Failed, Frame, WorkEvent
 from edge_assistant.mouth import SpeakingMouth
-from edge_assistant.prompt import INSTRUCTIONS, format_system
 from edge_assistant.recording import Recording
 from edge_assistant.runtime import Pcm, Session
 from edge_assistant.sinks import NullSink, Sink
 from edge_assistant.speaker import Speaker
 from edge_assistant.timeline import Moment, Timeline
-from edge_assistant.tools import Toolbox
-from edge_assistant.tools.clock import clock_tools
-from edge_assistant.tools.timer import Timers, timer_tools
+from edge_assistant.tools.timer import Timers
 from edge_assistant.vad import Vad
 from edge_assistant.voice import Voice
 from edge_assistant.worker import KEEP, CrankWorker, ThreadWorker, Worker
@@ -124,8 +120,7 @@ def ask_realtime(recordings: Sequence[Recording], parts: Parts) -> None:
 
     def microphone() -> None:
         try:
-            for ready in _readiness(assistant):
-                ready.wait()
+            assistant.wait_until_ready()
             clock.start()
             sound = conversation(recordings, lambda: assistant.at_rest and inbox.empty())
             for number in itertools.count():
@@ -177,12 +172,10 @@ def _assemble(
     timeline: Timeline,
     worker: Callable[[str, Callable[[WorkEvent], None]], Worker],
 ) -> Assistant:
-    tools = Toolbox([*clock_tools(parts.local_time), *timer_tools(timers)])
-    system = format_system(INSTRUCTIONS, tools.declarations)
-    prefix = parts.prefixes and parts.prefixes / f"{sha256(system.encode()).hexdigest()[:16]}.npz"
+    tools = make_tools(timers, parts.local_time)
     return Assistant(
         ears=PlainEars(parts.vad),
-        brain=Brain(parts.session, system, prefix=prefix),
+        brain=make_brain(parts.session, tools, parts.prefixes),
         mouth=SpeakingMouth(parts.voice, speaker),
         use=tools.use,
         due=lambda: [Due(text) for text in timers.due()],
@@ -204,15 +197,6 @@ def _connect(sink: Sink, inbox: Inbox) -> tuple[Sink, Speaker]:
         speaker = Speaker(sink.rate_hz, inbox.put, patience_s=FRAME_MS / 1000)
         sink.connect(speaker)
     return sink, speaker
-
-
-def _readiness(assistant: Assistant) -> list[threading.Event]:
-    """One for each worker: set when what it was given so far is done."""
-    events: list[threading.Event] = []
-    for worker in assistant.workers:
-        events.append(threading.Event())
-        worker.do(KEEP, once(events[-1].set))
-    return events
 
 
 def _farewell(timers: Timers) -> None:

@@ -6,6 +6,7 @@ they happened, so a journal of the inbox replays the run.
 
 import logging
 import queue
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -159,10 +160,19 @@ class Assistant:
         self._close.close()
         self._mouth.close()
 
-    def run(self) -> None:
-        """Take what comes until the microphone's None."""
+    def wait_until_ready(self) -> None:
+        """Wait until every worker has done what it was given so far. What went wrong with it is raised by `take`."""
+        for worker in self.workers:
+            done = threading.Event()
+            worker.do(KEEP, once(done.set))
+            done.wait()
+
+    def run(self, frames: int | None = None) -> None:
+        """Take what comes until the microphone's None, or for so many frames."""
         for item in iter(self.inbox.get, None):
             self.take(item)
+            if frames is not None and self.taken >= frames:
+                return
 
     def take(self, item: Frame | Event) -> None:
         """Take one item, and do what follows from it.

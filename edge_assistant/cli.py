@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from edge_assistant.errors import EdgeAssistantError
-from edge_assistant.verbs import ask, devices, export, mic_test, replay, talk
+from edge_assistant.verbs import ask, devices, echo_test, export, mic_test, replay, talk
 
 VERBS = {
     "talk": talk,
     "ask": ask,
     "devices": devices,
-    "mic-test": mic_test,
+    "mic-test": mic_test, "echo-test": echo_test,
     "replay": replay,
     "export": export,
 }

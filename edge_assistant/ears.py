@@ -1,12 +1,10 @@
 """A frame from the microphone in, what was heard in it out: echo taken away, speech found, wake word and "stop" noticed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from edge_assistant.echo.canceller import Canceller
-from edge_assistant.echo.guard import EchoGuard
-from edge_assistant.echo.reference import Reference
+from edge_assistant.echo import Echo
 from edge_assistant.frames import Frame
 from edge_assistant.runtime import Pcm
 from edge_assistant.vad import Vad
@@ -55,12 +53,10 @@ class PlainEars:
 class EchoEars:
     """Ears in the same room as the loudspeaker."""
 
-    def __init__(self, ears: PlainEars, canceller: Canceller, guard: EchoGuard, reference: Reference) -> None:
-        self._ears, self._canceller, self._guard, self._reference = ears, canceller, guard, reference
+    def __init__(self, ears: PlainEars, echo: Echo) -> None:
+        self._ears, self._echo = ears, echo
 
     def __call__(self, frame: Frame) -> Heard:
         """Hear a frame."""
-        far = self._reference.read(frame.number)
-        self._reference.listen(frame.pcm, far)
-        heard = self._ears.hear(self._canceller(frame.pcm, far))
-        return Heard(heard.pcm, self._guard.step(heard.pcm, far, heard.speech), heard.woke, heard.stopped)
+        heard = self._ears.hear(self._echo.clean(frame.number, frame.pcm))
+        return replace(heard, speech=self._echo.guard(heard.speech))

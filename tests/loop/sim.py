@@ -40,6 +40,8 @@ class World:
         prompting=None,
         probability=1.0,
         capacity=4096,
+        journal=None,
+        **options,
     ):
         self.now, self.log, self.moments, self.workers, self.sounding, self.signals = 0, [], [], [], [], []
         self.late = 0
@@ -64,7 +66,10 @@ class World:
             worker=self.worker,
             inbox=self.inbox,
             observe=self.note,
+            **({"record": journal.record} if journal else {}),
+            **options,
         )
+        self.journal = journal
         self.assistant.__enter__()
 
     def worker(self, name, post):
@@ -83,6 +88,8 @@ class World:
     def note(self, event, commands):
         self.log += [(self.now, x) for x in (event, *commands)]
         self.timeline.observe(event, commands)
+        if self.journal:
+            self.journal.observe(event, commands)
 
     def run(self, marks):
         for mark in marks:

@@ -314,7 +314,7 @@ LINES = [
 ]
 
 
-def dialogue(seed: int) -> World:
+def dialogue(seed: int, journal=None) -> World:
     """A random conversation, at its end."""
     r = random.Random(seed)
     marks = "".join(r.choice("#.#.#.!")[0] * r.randint(1, r.choice([12, 60])) for _ in range(r.randint(1, 14)))
@@ -326,6 +326,7 @@ def dialogue(seed: int) -> World:
         say_ms=r.randint(32, 2000),
         tool_ms=r.randint(32, 500),
         breaks={r.choice(["brain", "hands"]): "boom"} if r.random() < 0.1 else None,
+        journal=journal,
     )
     return world.run(marks + "." * 2500)
 

@@ -1,0 +1,169 @@
+"""Microphone, loudspeaker and everything between: a conversation that goes on until it is stopped."""
+
+import logging
+import queue
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_assistant.assembly import make_brain, make_tools
+from edge_assistant.assistant import Assistant
+from edge_assistant.attention import AttentionConfig
+from edge_assistant.button import Button, GpioButtons, KeyButtons
+from edge_assistant.ears import EchoEars, Heard, PlainEars, Spot
+from edge_assistant.echo import Echo
+from edge_assistant.endpoint import EndpointConfig
+from edge_assistant.frames import Due, Event, Frame, Muted, Released, Woken
+from edge_assistant.journal import AudioRecord, Journal
+from edge_assistant.microphone import FRAME_S, Microphone
+from edge_assistant.mouth import SpeakingMouth
+from edge_assistant.runtime import Pcm, Session
+from edge_assistant.sinks import DeviceSink
+from edge_assistant.speaker import Speaker
+from edge_assistant.timeline import Moment, Timeline
+from edge_assistant.tools.timer import Timers
+from edge_assistant.turn import Command
+from edge_assistant.vad import Vad
+from edge_assistant.voice import Voice
+from edge_assistant.worker import ThreadWorker
+
+log = logging.getLogger(__name__)
+
+LEAD_IN_MS = 300
+"""Hum before the first word after a long silence: amplifiers that have fallen asleep wake from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TalkConfig:
+    """What a conversation is like."""
+
+    microphone: str | None = None
+    """A stable name of `edge-assistant devices`; None takes the default."""
+    loudspeaker: str | None = None
+    echo: str = "speexdsp"
+    """Strategy against our own echo."""
+    endpoint: EndpointConfig = field(default_factory=EndpointConfig)
+    attention: AttentionConfig = field(default_factory=AttentionConfig)
+    journal: Path | None = None
+    record_audio: Path | None = None
+    pins: dict[Button, int] = field(default_factory=dict[Button, int])
+    """Buttons on a Raspberry Pi's pins, by Broadcom's numbers."""
+    seconds: float | None = None
+    """How long to talk; None until it is stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an assistant is made of, apart from its devices."""
+
+    session: Session
+    vad: Vad
+    voice: Voice
+    show: Callable[[Moment], None]
+    wake: Spot | None = None
+    stop: Spot | None = None
+    judge: Callable[[Pcm], float] | None = None
+    prefixes: Path | None = None
+    """Folder that keeps what this model's cache holds after a system turn."""
+
+
+def talk(config: TalkConfig, parts: Parts, ready: Callable[[str, str], None] = lambda microphone, loudspeaker: None) -> None:
+    """Talk. `ready` is told when it listens, and through which devices.
+
+    Raises:
+        EdgeAssistantError: a part cannot do its work. A device that comes and goes later does not raise.
+    """
+    inbox: queue.SimpleQueue[Frame | Event | None] = queue.SimpleQueue()
+    echo = Echo(config.echo)
+    timers = Timers(time.monotonic)
+    tools = make_tools(timers)
+    with ExitStack() as stack:
+        recorders: list[Callable[[Frame | Event, Heard | None], None]] = []
+        observers: list[Callable[[Event, list[Command]], None]] = []
+        if config.journal:
+            judged = parts.judge is not None
+            journal = stack.enter_context(Journal(config.journal, config.endpoint, config.attention, judged=judged))
+            recorders.append(journal.record)
+            observers.append(journal.observe)
+        if config.record_audio:
+            recorders.append(stack.enter_context(AudioRecord(config.record_audio)).record)
+
+        def changed(kind: str, present: bool, name: str) -> None:
+            log.warning("the %s %s", kind, f"is {name}" if present else f"{name} is gone")
+            if not (kind == "loudspeaker" and not present):  # nobody would hear it
+                what = f"The {kind} is back." if present else f"The {kind} is gone."
+                inbox.put(Due(what, "listening" if present else "error"))
+
+        changes = _Changes(changed)
+        sink = stack.enter_context(DeviceSink(config.loudspeaker, played=echo.played, changed=changes, lead_in_ms=LEAD_IN_MS))
+        sink.open()
+        speaker = Speaker(sink.rate_hz, inbox.put, patience_s=FRAME_S)
+        observers.append(Timeline(parts.show, lambda: round(assistant.taken * FRAME_S * 1000)).observe)
+
+        def record(item: Frame | Event, heard: Heard | None) -> None:
+            if isinstance(item, Frame):
+                sink.tick()
+            for each in recorders:
+                each(item, heard)
+
+        def observe(event: Event, commands: list[Command]) -> None:
+            for each in observers:
+                each(event, commands)
+
+        assistant = stack.enter_context(
+            Assistant(
+                ears=EchoEars(PlainEars(parts.vad, parts.wake, parts.stop), echo),
+                brain=make_brain(parts.session, tools, parts.prefixes),
+                mouth=SpeakingMouth(parts.voice, speaker),
+                use=tools.use,
+                due=lambda: [Due(text) for text in timers.due()],
+                worker=ThreadWorker,
+                inbox=inbox,
+                observe=observe,
+                record=record,
+                endpoint=config.endpoint,
+                attention=config.attention,
+                judge=parts.judge,
+            )
+        )
+        sink.connect(speaker)
+        assistant.wait_until_ready()
+        microphone = stack.enter_context(Microphone(config.microphone, inbox.put, changed=changes))
+        _add_buttons(stack, config, microphone, inbox)
+        ready(microphone.used, sink.used)
+        assistant.run(None if config.seconds is None else round(config.seconds / FRAME_S))
+        if len(timers):
+            log.warning("%d running timer%s ends with this conversation", len(timers), "s" * (len(timers) > 1))
+
+
+class _Changes:
+    """The first news of each device is no news."""
+
+    def __init__(self, changed: Callable[[str, bool, str], None]) -> None:
+        self._changed = changed
+        self._known = set[str]()
+
+    def __call__(self, kind: str, present: bool, name: str) -> None:
+        if kind in self._known or not present:
+            self._changed(kind, present, name)
+        self._known.add(kind)
+
+
+def _add_buttons(
+    stack: ExitStack, config: TalkConfig, microphone: Microphone, inbox: "queue.SimpleQueue[Frame | Event | None]"
+) -> None:
+    def pressed(button: Button, down: bool) -> None:
+        match button, down:
+            case Button.TALK, _:
+                inbox.put(Woken() if down else Released())
+            case Button.MUTE, True:
+                (microphone.unmute if microphone.muted else microphone.mute)()
+                inbox.put(Muted(microphone.muted))
+            case _:
+                pass
+
+    stack.enter_context(KeyButtons(pressed))
+    if config.pins:
+        stack.enter_context(GpioButtons(pressed, config.pins))
