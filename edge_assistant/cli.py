@@ -15,7 +15,8 @@ VERBS = {
     "talk": talk,
     "ask": ask,
     "devices": devices,
-    "mic-test": mic_test, "echo-test": echo_test,
+    "mic-test": mic_test,
+    "echo-test": echo_test,
     "replay": replay,
     "export": export,
 }

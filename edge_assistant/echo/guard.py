@@ -19,6 +19,9 @@ from edge_assistant.echo.delay import find_lag
 from edge_assistant.frames import FRAME_SAMPLES, frames
 from edge_assistant.runtime import Pcm
 
+VOICE_DB = -20.0
+"""Level of our own voice as we play it."""
+
 
 @dataclass(frozen=True, slots=True)
 class GuardConfig:
@@ -85,6 +88,11 @@ class EchoGuard:
     def mark_db(self) -> float:
         """What nearly all of our own sound stays below, cleaned against played, in dB."""
         return float(np.quantile(self._marks, self.config.mark_quantile)) if self._marks else 0.0
+
+    @property
+    def user_db(self) -> float:
+        """How loud the user must be to count, in dB of full scale, while we speak at `VOICE_DB`."""
+        return VOICE_DB + self.mark_db + self.config.margin_db
 
     def peak(self) -> float:
         """How much the cleaned sound is like what was played: the peak of their whitened correlation against its RMS."""

@@ -147,15 +147,23 @@ class Reference:
             self._measure()
 
     def _take_posted(self) -> bool:
-        came = bool(self._posted)
+        blocks: list[Pcm] = []
         while self._posted:
             pcm, rate_hz = self._posted.popleft()
             if rate_hz != self._rate_hz:
-                self._rate_hz, self._offset, self._handed = rate_hz, None, float(self._ring.end)
+                self._add(blocks)
+                blocks, self._rate_hz, self._offset, self._handed = [], rate_hz, None, float(self._ring.end)
                 self._resampler = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="MQ")
-            self._handed += len(pcm) * SAMPLE_RATE_HZ / rate_hz
-            self._ring.append(pcm if self._resampler is None else self._resampler.resample_chunk(pcm))
-        return came
+            blocks.append(pcm)
+        return self._add(blocks)
+
+    def _add(self, blocks: list[Pcm]) -> bool:
+        if not blocks:
+            return False
+        pcm = np.concatenate(blocks)
+        self._handed += len(pcm) * SAMPLE_RATE_HZ / self._rate_hz
+        self._ring.append(pcm if self._resampler is None else self._resampler.resample_chunk(pcm))
+        return True
 
     def _anchor(self, frame: int, came: bool) -> None:
         """Which far-end position belongs to this frame: by what was handed over until now, and by the drift from then on."""

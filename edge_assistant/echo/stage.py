@@ -10,6 +10,8 @@ from edge_assistant.frames import FRAME_SAMPLES, frames
 from edge_assistant.runtime import Pcm
 
 STRATEGIES = tuple(CANCELLERS)
+AUDIBLE = 1e-3
+"""Peak of what is played below which it is the hum that keeps an amplifier awake."""
 REST = frames(2000)
 """Frames of silence from the loudspeaker after which the canceller rests: nobody can hear an echo of so long ago."""
 
@@ -44,7 +46,7 @@ class Echo:
         """Frame `number` of the microphone, shape [FRAME_SAMPLES], without what we said ourselves."""
         self._far = self.reference.read(number)
         self.reference.listen(near, self._far)
-        self._silent = 0 if self._far.any() else self._silent + 1
+        self._silent = 0 if np.abs(self._far).max() > AUDIBLE else self._silent + 1
         late = np.concatenate([self._late, near])
         self._late = late[FRAME_SAMPLES:]
         self._cleaned = late[:FRAME_SAMPLES] if self._silent > REST else self._canceller(near, self._far)
@@ -58,3 +60,8 @@ class Echo:
     def trusted(self) -> bool:
         """May the user speak over us? Not in half duplex, nor before we have heard how much of us is left over."""
         return self._guard.trusted
+
+    @property
+    def user_db(self) -> float:
+        """How loud the user must be to be heard over us, in dB of full scale."""
+        return self._guard.user_db
