@@ -48,7 +48,7 @@ class Cutter:
         """Take a block (shape [samples, channels]); return the frames (shape [FRAME_SAMPLES]) that it completes."""
         mono: Pcm = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
         sound: Pcm = mono if self._resampler is None else self._resampler(mono)
-        if self._first and len(sound):
+        if self._resampler is not None and self._first and len(sound):
             # The resampler holds 2 ms back. With as much silence in front, every block completes a frame, none waits.
             self._rest, self._first = np.zeros(-len(sound) % FRAME_SAMPLES, np.float32), False
         sound = np.concatenate([self._rest, sound])
@@ -192,7 +192,8 @@ class Microphone:
             if block is None:
                 if cutter is not None and last is not None and last.number != self._stream_number:
                     cutter = last = None  # the stream was closed; if it had died, that took time
-                    self._skip(round((time.monotonic() - self._next) * SAMPLE_RATE_HZ))
+                    if not self.muted:
+                        self._skip(round((time.monotonic() - self._next) * SAMPLE_RATE_HZ))
                 if cutter is None:
                     self._fill()
                 continue

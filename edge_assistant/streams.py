@@ -94,7 +94,7 @@ class PortAudioStream:
                     return
                 except self._audio.PortAudioError as error:
                     fault = error
-        raise _explain(name, str(fault)) from fault
+        raise explain(name, str(fault)) from fault
 
     @classmethod
     def capture(cls, pcm: str, name: str, heard: Heard) -> "PortAudioStream":
@@ -174,7 +174,7 @@ def _quiet() -> Generator[None]:
         os.close(nowhere)
 
 
-def _explain(name: str, fault: str) -> DeviceError:
+def explain(name: str, fault: str) -> DeviceError:
     """PortAudio's fault in a line that says what to do."""
     if "-9985" in fault or "ALSA error -16" in fault or "busy" in fault:
         return DeviceError(f"{name} is busy: another program holds it", "sudo fuser -v /dev/snd/* tells which; end it")

@@ -89,7 +89,8 @@ def _live(used: Callable[[], str]) -> Show:
     from rich.text import Text  # noqa: PLC0415
 
     console = Console(highlight=False)
-    woken, shown = 0, None
+    woken = 0
+    shown: str | None = None
 
     def place(level_db: float) -> int:
         return round(BAR * min(1.0, max(0.0, 1 - level_db / QUIETEST_DB)))

@@ -15,10 +15,10 @@ import numpy as np
 
 INSTALLED = all(shutil.which(name) for name in ("pulseaudio", "pactl", "parec", "pacat"))
 
-# A null sink is a loudspeaker whose monitor can be recorded; a second one, seen from behind, is a microphone.
-SPEAKER = "module-null-sink sink_name={name} rate={rate_hz} channels={channels} format=s16le"
-PIPE = "module-null-sink sink_name={name}_pipe rate={rate_hz} channels={channels} format=s16le"
-MICROPHONE = "module-remap-source source_name={name} master={name}_pipe.monitor"
+# A null sink hears for two seconds nothing after it was made: those that stand behind the devices stay when these are unplugged.
+ROOM = "module-null-sink sink_name={room} rate={rate_hz} channels={channels} format=s16le"
+MICROPHONE = "module-remap-source source_name={name} master={room}.monitor"
+SPEAKER = "module-remap-sink sink_name={name} master={room} remix=no"
 
 
 class Server:
@@ -26,7 +26,9 @@ class Server:
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="ea-pulse-"))
-        self._modules: dict[str, list[str]] = {}
+        self._devices: dict[str, str] = {}
+        """Modules by the names of the devices that they are."""
+        self._rooms: set[str] = set()
         self._before: dict[str, str | None] = {}
         self._process: subprocess.Popen[bytes] | None = None
         runtime = self._folder / "pulse"
@@ -80,20 +82,26 @@ class Server:
             self._process.kill()
             self._process.wait()
             self._process = None
-        self._modules.clear()
+        self._devices.clear()
+        self._rooms.clear()
 
     def plug_microphone(self, name: str = "mic", rate_hz: int = 16_000, channels: int = 1) -> None:
         """A microphone that hears what is played into `NAME_pipe`."""
-        self._load(name, PIPE.format(name=name, rate_hz=rate_hz, channels=channels), MICROPHONE.format(name=name))
+        self._plug(MICROPHONE, name, f"{name}_pipe", rate_hz, channels)
 
     def plug_speaker(self, name: str = "speaker", rate_hz: int = 48_000, channels: int = 2) -> None:
-        """A loudspeaker that can be heard at `NAME.monitor`."""
-        self._load(name, SPEAKER.format(name=name, rate_hz=rate_hz, channels=channels))
+        """A loudspeaker that is heard at `NAME_room.monitor`, unplugged or not."""
+        self._plug(SPEAKER, name, f"{name}_room", rate_hz, channels)
 
     def unplug(self, name: str) -> None:
-        """Take a device away."""
-        for module in reversed(self._modules.pop(name)):
-            self.pactl("unload-module", module)
+        """Take a device away; what stands behind it stays."""
+        self.pactl("unload-module", self._devices.pop(name))
+
+    def _plug(self, module: str, name: str, room: str, rate_hz: int, channels: int) -> None:
+        if room not in self._rooms:
+            self._rooms.add(room)
+            self.pactl("load-module", *ROOM.format(room=room, rate_hz=rate_hz, channels=channels).split())
+        self._devices[name] = self.pactl("load-module", *module.format(name=name, room=room).split())
 
     def pactl(self, *arguments: str) -> str:
         """Ask the server something."""
@@ -135,9 +143,6 @@ class Server:
         finally:
             process.kill()
             process.wait()
-
-    def _load(self, name: str, *modules: str) -> None:
-        self._modules[name] = [self.pactl("load-module", *module.split()) for module in modules]
 
 
 class Heard:

@@ -1,0 +1,145 @@
+"""The loudspeaker, with a device that does what a test says."""
+
+import time
+
+import numpy as np
+import pytest
+from fakes import Machine, wait_for
+
+from edge_assistant.errors import DeviceError
+from edge_assistant.frames import FRAME_SAMPLES, Spoken
+from edge_assistant.sinks import Amplifier, DeviceSink
+from edge_assistant.speaker import Speaker
+
+NAME = "alsa:USB"
+RATE_HZ = 8000
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    machine = Machine(monkeypatch)
+    machine.plug("loudspeaker", NAME, RATE_HZ)
+    monkeypatch.setattr("edge_assistant.sinks.choose_device", machine.choose)
+    return machine
+
+
+def connect(machine, **more):
+    news, told = [], []
+    sink = DeviceSink(
+        NAME, changed=lambda kind, present, name: told.append((kind, present)), open_stream=machine.open_playback, **more
+    )
+    sink.open()
+    speaker = Speaker(sink.rate_hz, news.append)
+    sink.connect(speaker)
+    return sink, speaker, news, told
+
+
+def test_what_is_played_is_told(machine):
+    blocks = []
+    sink, speaker, _, _ = connect(machine, played=lambda pcm, rate_hz: blocks.append((pcm.copy(), rate_hz)))
+    with sink:
+        assert sink.rate_hz == RATE_HZ
+        speaker.write(1, np.full(150, 2, np.float32))
+        out = [machine.stream.callback(100) for _ in range(3)]
+    np.testing.assert_array_equal(np.concatenate(out), np.repeat([1, 0], 150).astype(np.float32))  # kept within bounds
+    np.testing.assert_array_equal(np.concatenate([pcm for pcm, _ in blocks]), np.concatenate(out))
+    assert {rate for _, rate in blocks} == {RATE_HZ}
+
+
+def test_unplugged_in_mid_sentence_replies_come_to_their_end(machine):
+    sink, speaker, news, told = connect(machine)
+    with sink:
+        for turn in range(1, 11):
+            speaker.write(turn, np.ones(RATE_HZ, np.float32))
+            speaker.mark(Spoken(turn, "Long."))
+            assert machine.stream.callback(160).all()
+            assert wait_for(lambda: sink.used == NAME)
+            machine.unplug(NAME)
+            assert wait_for(lambda n=turn: len(told) == 2 * n)
+            for _ in range(40):  # 1.28 s
+                sink.tick()
+            assert news[-1] == Spoken(turn, "Long.")
+            machine.plug("loudspeaker", NAME, RATE_HZ)
+            assert wait_for(lambda n=turn: len(machine.streams) == n + 1)
+    assert told == 10 * [("loudspeaker", True), ("loudspeaker", False)]
+
+
+def test_while_it_plays_ticks_take_nothing(machine):
+    sink, speaker, _, _ = connect(machine)
+    with sink:
+        machine.stream.callback(10)
+        assert wait_for(lambda: sink.used == NAME)
+        speaker.write(1, np.ones(50, np.float32))
+        sink.tick()
+        assert machine.stream.callback(50).all()
+
+
+def test_a_tick_takes_a_frame_on_the_mean(machine):
+    machine.devices.clear()
+    sink = DeviceSink(NAME, patient=True, open_stream=machine.open_playback)
+    sink.open()
+    sink.rate_hz = 22_050
+    taken = []
+
+    class Counting(Speaker):
+        def pull(self, samples):
+            taken.append(samples)
+            return super().pull(samples)
+
+    with sink:
+        sink.connect(Counting(sink.rate_hz, lambda event: None))
+        for _ in range(1000):
+            sink.tick()
+    assert abs(sum(taken) - 1000 * FRAME_SAMPLES * 22_050 / 16_000) <= 1
+
+
+def test_a_device_that_stops_asking_is_opened_anew(machine):
+    sink, _, _, _ = connect(machine)
+    with sink:
+        for _ in range(15):
+            machine.stream.callback(100)
+            time.sleep(0.02)
+        assert wait_for(lambda: len(machine.streams) == 2)
+        assert not machine.streams[0].callback(100).any()  # a stream that was given up takes no words
+        machine.streams[-1].callback(100)
+        assert wait_for(lambda: sink.used == NAME)
+
+
+def test_an_absent_one(machine):
+    machine.unplug(NAME)
+    with pytest.raises(DeviceError, match="no loudspeaker alsa:USB"):
+        DeviceSink(NAME).open()
+
+
+def blocks(amplifier, speaking, count):
+    return [amplifier.hum(100, 1000, speaking=speaking) for _ in range(count)]
+
+
+def test_a_hum_goes_before_the_first_word_after_a_long_silence():
+    amplifier = Amplifier(250)
+    first = blocks(amplifier, True, 4)
+    assert [block is not None for block in first] == [True, True, True, False]
+    assert 0 < np.abs(first[0]).max() <= 1e-3
+    assert not any(block is not None for block in blocks(amplifier, False, 70) + blocks(amplifier, True, 5))  # 7 s: still awake
+    assert not any(block is not None for block in blocks(amplifier, False, 80))
+    assert [block is not None for block in blocks(amplifier, True, 4)] == [True, True, True, False]
+
+
+def test_woken_in_time_no_word_waits():
+    amplifier = Amplifier(250)
+    amplifier.wake()
+    assert [block is not None for block in blocks(amplifier, False, 4)] == [True, True, True, False]
+    assert blocks(amplifier, True, 1) == [None]
+
+
+def test_without_a_lead_in_nothing_waits():
+    assert blocks(Amplifier(0), True, 1) == [None]
+
+
+def test_the_word_is_whole_behind_the_hum(machine):
+    sink, speaker, _, _ = connect(machine, lead_in_ms=50)
+    with sink:
+        speaker.write(1, np.ones(1000, np.float32))
+        out = np.concatenate([machine.stream.callback(160) for _ in range(12)])
+    assert np.count_nonzero(out == 1) == 1000
+    assert 0 < np.flatnonzero(out == 1)[0] <= 0.07 * RATE_HZ
