@@ -259,8 +259,8 @@ class Assistant:
         match event:
             case Stopped() | Muted():
                 self._endpoint.reset()
-            case Woken():
-                self._call()
+            case Woken(held):
+                self._call(held)
             case EndJudged(_, probability) if self.turn.state is State.GUESSING:
                 config = self._config
                 usual_ms = self._endpoint.patience.wait_ms
@@ -321,8 +321,9 @@ class Assistant:
                 if cut:
                     self._brains.do(KEEP, once(self._brain.remember, text))
 
-    def _call(self) -> None:
+    def _call(self, held: bool) -> None:
         """The user asks for our ear: what comes from here on may be a turn."""
+        self._attention.held = held
         self._attention.call(self.taken)
         if not self._hearing and self.turn.state is not State.GUESSING:
             self._endpoint.restart(self.taken - 1)

@@ -181,6 +181,9 @@ class Stopped:
 class Woken:
     """The wake word was said, or the button pressed: speak."""
 
+    held: bool = False
+    """It is the button, and down until `Released`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Released:

@@ -24,7 +24,7 @@ from edge_assistant.sinks import DeviceSink
 from edge_assistant.speaker import Speaker
 from edge_assistant.timeline import Moment, Timeline
 from edge_assistant.tools.timer import Timers
-from edge_assistant.turn import Command
+from edge_assistant.turn import Command, Hear
 from edge_assistant.vad import Vad
 from edge_assistant.voice import Voice
 from edge_assistant.worker import ThreadWorker
@@ -109,6 +109,8 @@ def talk(config: TalkConfig, parts: Parts, ready: Callable[[str, str], None] = l
                 each(item, heard)
 
         def observe(event: Event, commands: list[Command]) -> None:
+            if any(isinstance(command, Hear) for command in commands):
+                sink.wake()  # there will be an answer
             for each in observers:
                 each(event, commands)
 
@@ -132,10 +134,18 @@ def talk(config: TalkConfig, parts: Parts, ready: Callable[[str, str], None] = l
         assistant.wait_until_ready()
         microphone = stack.enter_context(Microphone(config.microphone, inbox.put, changed=changes))
         _add_buttons(stack, config, microphone, inbox)
+        _wait_for_sound(microphone)
         ready(microphone.used, sink.used)
         assistant.run(None if config.seconds is None else round(config.seconds / FRAME_S))
         if len(timers):
             log.warning("%d running timer%s ends with this conversation", len(timers), "s" * (len(timers) > 1))
+
+
+def _wait_for_sound(microphone: Microphone) -> None:
+    """A device tells what it is with its first block; one that gives none has its own troubles."""
+    deadline = time.monotonic() + 1
+    while not microphone.used and time.monotonic() < deadline:
+        time.sleep(FRAME_S)
 
 
 class _Changes:
@@ -157,7 +167,7 @@ def _add_buttons(
     def pressed(button: Button, down: bool) -> None:
         match button, down:
             case Button.TALK, _:
-                inbox.put(Woken() if down else Released())
+                inbox.put(Woken(held=True) if down else Released())
             case Button.MUTE, True:
                 (microphone.unmute if microphone.muted else microphone.mute)()
                 inbox.put(Muted(microphone.muted))

@@ -41,6 +41,7 @@ class World:
         probability=1.0,
         capacity=4096,
         journal=None,
+        ears=None,
         **options,
     ):
         self.now, self.log, self.moments, self.workers, self.sounding, self.signals = 0, [], [], [], [], []
@@ -58,7 +59,7 @@ class World:
         self.timeline = Timeline(self.moments.append, lambda: self.now * FRAME_MS)
         self.breaks = breaks or {}
         self.assistant = Assistant(
-            ears=PlainEars(lambda pcm: float(pcm[0] > 0)),
+            ears=ears or PlainEars(lambda pcm: float(pcm[0] > 0)),
             brain=Brain(self.session),
             mouth=Mouth(self, say_ms),
             use=self.use,
