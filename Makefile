@@ -5,10 +5,12 @@ VENV   := .venv
 RUN    := $(VENV)/bin
 PARITY := .venv-parity
 # Shared libraries that no PyPI wheel carries on Linux: the voice, and the sound device.
-DEBIAN := libespeak-ng1 libportaudio2
+DEBIAN := libespeak-ng.so.1:libespeak-ng1 libportaudio.so.2:libportaudio2
+# The tests plug and unplug the devices of a sound server of their own.
+DEBIAN_DEV := pulseaudio:pulseaudio pactl:pulseaudio-utils libasound_module_pcm_pulse.so:libasound2-plugins
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint parity pocket-eval bench-e2b bench-endpointing soak-silence setup setup-dev system clean
+.PHONY: help demo test lint parity pocket-eval bench-e2b bench-endpointing soak-silence setup setup-dev system system-dev clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,18 +46,26 @@ bench-e2b: setup-dev ## speed and memory at E2B's shape beside llama.cpp; OPTION
 bench-endpointing: setup-dev ## false cut-offs against delay on recordings of people in noise, for both detectors
 	$(RUN)/python tests/bench/endpointing.py $(OPTIONS)
 
-# Debian packages, asked for in one clear line where we may not install them ourselves.
-system:
-	@for package in $(DEBIAN); do \
-	  ldconfig -p | grep -q "$$(case $$package in libespeak-ng1) echo libespeak-ng.so.1;; *) echo libportaudio.so.2;; esac)" || missing="$$missing $$package"; \
+# Debian packages (FILE:PACKAGE), asked for in one clear line where we may not install them ourselves.
+define install
+	@for pair in $(1); do \
+	  file="$${pair%%:*}"; \
+	  command -v "$$file" >/dev/null || ldconfig -p | grep -qF "$$file" || ls /usr/lib/*/alsa-lib/"$$file" >/dev/null 2>&1 \
+	    || missing="$$missing $${pair#*:}"; \
 	done; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing; \
 	  else echo "missing Debian packages; run: sudo apt install$$missing" >&2; exit 1; fi; \
 	fi
+endef
+
+system:
+	$(call install,$(DEBIAN))
+system-dev:
+	$(call install,$(DEBIAN) $(DEBIAN_DEV))
 
 setup: system $(VENV)/ready
-setup-dev: system $(VENV)/ready-dev
+setup-dev: system-dev $(VENV)/ready-dev
 
 $(VENV)/ready: pyproject.toml
 	@[ -n "$(PYTHON)" ] || { echo "no Python found; run: sudo apt install python3 python3-venv" >&2; exit 1; }

@@ -63,7 +63,7 @@ def choose_device(kind: Kind, name: str | None = None) -> Device:
     for device in devices:
         if device.name == name:
             return device
-    found = ", ".join(device.name for device in devices)
+    found = ", ".join(device.name for device in devices if device.real)
     raise DeviceError(f"no {kind} {name}", f"found: {found or 'none'}{_forbidden()}")
 
 

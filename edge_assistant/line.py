@@ -31,9 +31,14 @@ class Line:
     """Owns one stream, and the thread that watches over it."""
 
     def __init__(
-        self, kind: Kind, name: str | None, open_stream: Callable[[Device], Stream], closed: Callable[[], None], changed: Changed
+        self,
+        kind: Kind,
+        name: str | None,
+        open_stream: Callable[[Device], Stream],
+        closed: Callable[[bool], None],
+        changed: Changed,
     ) -> None:
-        """`open_stream` opens what was chosen; `closed` is told when a stream was closed, for whatever reason."""
+        """`open_stream` opens what was chosen; `closed` is told when a stream was closed, and whether it had died."""
         self._kind: Kind = kind
         self._name = name
         self._open_stream, self._closed, self._changed = open_stream, closed, changed
@@ -183,16 +188,16 @@ class Line:
         self._stream = self._open_stream(device)
         self._complaint = ""
 
-    def _close(self) -> None:
+    def _close(self, *, died: bool = False) -> None:
         stream, self._stream, self._alive = self._stream, None, False
         if stream is not None:
             stream.close()
-            self._closed()
+            self._closed(died)
 
     def _lose(self) -> None:
         if self._alive:
             self._retry = 0.0
-        self._close()
+        self._close(died=True)
         self._tell("")
 
     def _tell(self, name: str) -> None:

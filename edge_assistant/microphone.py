@@ -112,6 +112,8 @@ class Microphone:
         self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
         self._stop = False
         self._stream_number = 0
+        self._died = False
+        """The last stream was not closed on purpose."""
         self._unqueued = 0
         """Samples that found the queue full; only the device's thread writes it."""
         self._number = 0
@@ -179,9 +181,10 @@ class Microphone:
 
         return self._open_capture(device, heard)
 
-    def _close(self) -> None:
+    def _close(self, died: bool) -> None:
         """On the line's thread."""
         self._stream_number += 1
+        self._died = died
         self._blocks.put(None)
 
     def _run(self) -> None:
@@ -192,8 +195,8 @@ class Microphone:
             if block is None:
                 if cutter is not None and last is not None and last.number != self._stream_number:
                     cutter = last = None  # the stream was closed; if it had died, that took time
-                    if not self.muted:
-                        self._skip(round((time.monotonic() - self._next) * SAMPLE_RATE_HZ))
+                    if self._died:
+                        self._skip_to_now()
                 if cutter is None:
                     self._fill()
                 continue
@@ -226,14 +229,21 @@ class Microphone:
             self._emit(SILENCE)
             self._next = due + FRAME_S
 
+    def _skip_to_now(self) -> None:
+        """Until now nobody knew that nothing came."""
+        late = int((time.monotonic() - self._next) / FRAME_S + 1)
+        self._next += late * FRAME_S
+        self._lose(late)
+
     def _skip(self, samples: int) -> None:
         """So much sound (16 kHz) was lost."""
-        self._owed += max(0, samples)
-        frames, self._owed = divmod(self._owed, FRAME_SAMPLES)
-        if frames:
+        frames, self._owed = divmod(self._owed + samples, FRAME_SAMPLES)
+        self._lose(frames)
+
+    def _lose(self, frames: int) -> None:
+        if frames > 0:
             self._number += frames
             self._lost += frames
-            self._next = time.monotonic() + FRAME_S
             log.warning("the microphone lost %d frames (%d in all)", frames, self._lost)
 
     def _notice_zeros(self, block: "_Block") -> None:

@@ -137,7 +137,7 @@ class DeviceSink:
         """
         self.rate_hz = DEFAULT_RATE_HZ
         self._name, self._played, self._patient, self._open_playback = device, played, patient, open_stream
-        self._line = Line("loudspeaker", device, self._open, lambda: None, changed)
+        self._line = Line("loudspeaker", device, self._open, lambda died: None, changed)
         self._amplifier = Amplifier(lead_in_ms)
         self._speaker: Speaker | None = None
         self._stream_number = 0

@@ -109,8 +109,12 @@ class Server:
 
     @contextlib.contextmanager
     def playing(self, pcm: np.ndarray, rate_hz: int, device: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """Play float32 sound (shape [samples] or [samples, channels]) into a sink, meanwhile."""
+        """Play float32 sound (shape [samples] or [samples, channels]) into a sink, meanwhile.
+
+        A tenth of a second of silence goes before it: a null sink swallows the first milliseconds of a stream.
+        """
         channels = 1 if pcm.ndim == 1 else pcm.shape[1]
+        pcm = np.concatenate([np.zeros((rate_hz // 10, *pcm.shape[1:]), np.float32), pcm])
         path = self._folder / f"{device}.raw"
         path.write_bytes(np.round(np.clip(pcm, -1, 1) * 32767).astype("<i2").tobytes())
         with path.open("rb") as file:

@@ -118,11 +118,9 @@ def test_what_we_play_is_no_microphone(monkeypatch, default):
 
 
 def test_where_our_stream_leads(monkeypatch):
-    outputs = (
-        'Source Output #1\n\tSource: 2\n\tProperties:\n\t\tapplication.name = "other"\n\t\tapplication.process.id = "77"\n\n'
-        'Source Output #2\n\tSource: 4\n\tProperties:\n\t\tapplication.name = "edge-assistant"\n\t\tapplication.process.id = "77"\n\n'
-        'Source Output #3\n\tSource: 3\n\tProperties:\n\t\tapplication.name = "edge-assistant"\n\t\tapplication.process.id = "78"\n'
-    )
+    entry = 'Source Output #{}\n\tSource: {}\n\tProperties:\n\t\tapplication.name = "{}"\n\t\tapplication.process.id = "{}"\n'
+    streams = [(1, 2, "other", 77), (2, 4, "edge-assistant", 77), (3, 3, "edge-assistant", 78)]
+    outputs = "\n".join(entry.format(*stream) for stream in streams)
     answers = {("list", "short", "sources"): SOURCES, ("list", "source-outputs"): outputs}
     monkeypatch.setattr(pulse, "pactl", lambda *arguments: answers.get(arguments))
     assert pulse.find_attached(pulse.CAPTURE, 77) == "alsa_input.usb-0d8c_USB-00.mono-fallback"
