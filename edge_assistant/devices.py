@@ -1,7 +1,7 @@
 """The sound devices there are, by names that stay: a card's id, a sound server's name, never a place in a list.
 
 default                        what the sound server, or ALSA, would take
-pulse:alsa_input.usb-0d8c_…    a source or sink of PulseAudio or PipeWire (pactl list short sources)
+pulse:alsa_input.usb-0d8c_…    a source or sink of PulseAudio or PipeWire (pactl list sources)
 alsa:USB                       a card by the id in /proc/asound/cards; alsa:USB,1 its device 1
 """
 
@@ -116,7 +116,7 @@ def _choose_default(kind: Kind) -> Device:
 
 def _pulse_device(kind: Kind, port: Port) -> Device:
     channels = port.channels if port.channels <= 2 else 1
-    return Device(kind, f"pulse:{port.name}", "", port.rate_hz, channels, port.real)
+    return Device(kind, f"pulse:{port.name}", port.description, port.rate_hz, channels, port.real)
 
 
 def _alsa_devices(kind: Kind) -> Iterator[Device]:

@@ -6,6 +6,7 @@ server went away PortAudio 19.6 spun at a whole core, filled stderr and could no
 
 import ctypes
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -29,6 +30,7 @@ class Port:
 
     index: int
     name: str
+    description: str
     rate_hz: int
     channels: int
 
@@ -72,7 +74,8 @@ def pactl(*arguments: str) -> str | None:
 
 def find_ports(way: Direction) -> list[Port]:
     """What the server has; nothing if it does not run."""
-    return [_parse_port(line) for line in (pactl("list", "short", way.ports) or "").splitlines() if line.count("\t") >= 3]
+    entries = re.split(rf"^{way.port} #", pactl("list", way.ports) or "", flags=re.MULTILINE)[1:]
+    return [_parse_port(entry) for entry in entries]
 
 
 def find_default(way: Direction) -> str:
@@ -216,16 +219,18 @@ def _libpulse() -> Any:
     return lib
 
 
-def _parse_port(line: str) -> Port:
-    """`4	mic	module-remap-source.c	s16le 2ch 44100Hz	IDLE`"""
-    index, name, _, spec, *_ = line.split("\t")
-    _, channels, rate = spec.split()
-    return Port(int(index), name, int(rate.removesuffix("Hz")), int(channels.removesuffix("ch")))
+def _parse_port(entry: str) -> Port:
+    """What stands behind `Source #`."""
+    fields = _fields(entry)
+    _, channels, rate = fields["Sample Specification"].split()
+    index, name = int(entry.split(maxsplit=1)[0]), fields["Name"]
+    return Port(index, name, fields.get("Description", ""), int(rate.removesuffix("Hz")), int(channels.removesuffix("ch")))
 
 
 def _fields(text: str) -> dict[str, str]:
     """`Key: value` and `key = value`, line by line."""
-    return dict(_pairs(text))
+    pairs = list(_pairs(text))
+    return dict(reversed(pairs))  # the first of a name counts
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,6 +55,8 @@ class Stream(Protocol):
 
 RATES_HZ = (48_000, 44_100, 16_000, 32_000, 96_000, 8_000)
 """In the order in which they are tried."""
+BUSY, FORBIDDEN = ("-9985", "ALSA error -16]"), ("ALSA error -13]", "ALSA error -1]")
+"""PortAudio's and ALSA's codes, as they stand in PortAudio's faults."""
 PCM_VARIABLES = {"microphone": "EDGE_ASSISTANT_MICROPHONE", "loudspeaker": "EDGE_ASSISTANT_LOUDSPEAKER"}
 """What alsa.conf reads."""
 _opening = threading.Lock()
@@ -79,22 +82,23 @@ class PortAudioStream:
         self.ended = False
         self._audio = _portaudio()
         make = self._audio.InputStream if kind == "microphone" else self._audio.OutputStream
-        fault: Exception | None = None
-        for channels in (1, 2):
-            for rate_hz in rates_hz:
-                try:
-                    with _opening, _quiet():
-                        os.environ[PCM_VARIABLES[kind]] = pcm
-                        self._stream: Any = make(
-                            rate_hz, block_samples(kind, rate_hz), _device(self._audio, kind), channels, "float32",
-                            LATENCY_MS / 1000, callback=callback(rate_hz), finished_callback=self._end,
-                        )  # fmt: skip
-                        self._stream.start()
-                    self.rate_hz, self.channels = rate_hz, channels
-                    return
-                except self._audio.PortAudioError as error:
-                    fault = error
-        raise explain(name, str(fault)) from fault
+        fault = DeviceError(f"{name} does not open")
+        for channels, rate_hz in product((1, 2), rates_hz):
+            try:
+                with _opening, _quiet():
+                    os.environ[PCM_VARIABLES[kind]] = pcm
+                    self._stream: Any = make(
+                        rate_hz, block_samples(kind, rate_hz), _device(self._audio, kind), channels, "float32",
+                        LATENCY_MS / 1000, callback=callback(rate_hz), finished_callback=self._end,
+                    )  # fmt: skip
+                    self._stream.start()
+                self.rate_hz, self.channels = rate_hz, channels
+                return
+            except self._audio.PortAudioError as error:
+                fault = explain(name, str(error))
+                if any(code in str(error) for code in (*BUSY, *FORBIDDEN)):
+                    break  # it would be so at any rate
+        raise fault
 
     @classmethod
     def capture(cls, pcm: str, name: str, heard: Heard) -> "PortAudioStream":
@@ -176,8 +180,8 @@ def _quiet() -> Generator[None]:
 
 def explain(name: str, fault: str) -> DeviceError:
     """PortAudio's fault in a line that says what to do."""
-    if "-9985" in fault or "ALSA error -16" in fault or "busy" in fault:
+    if any(code in fault for code in BUSY):
         return DeviceError(f"{name} is busy: another program holds it", "sudo fuser -v /dev/snd/* tells which; end it")
-    if "ALSA error -13" in fault or "ALSA error -1]" in fault:
+    if any(code in fault for code in FORBIDDEN):
         return DeviceError(f"{name} is forbidden to this user", "sudo usermod -aG audio $USER, then log in again")
     return DeviceError(f"{name} does not open ({fault})", "edge-assistant devices lists what is there")

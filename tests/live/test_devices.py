@@ -21,12 +21,24 @@ PCMS = """\
 02-00: USB Audio : USB Audio : playback 1 : capture 1
 02-01: USB Audio : USB Audio #1 : capture 1
 """
-SOURCES = """\
-1\tauto_null.monitor\tmodule-null-sink.c\ts16le 2ch 44100Hz\tIDLE
-2\talsa_output.hdmi.monitor\tmodule-alsa-card.c\ts16le 2ch 48000Hz\tIDLE
-3\talsa_input.usb-Array-00.multichannel\tmodule-alsa-card.c\ts16le 6ch 16000Hz\tSUSPENDED
-4\talsa_input.usb-0d8c_USB-00.mono-fallback\tPipeWire\ts16le 1ch 48000Hz\tSUSPENDED
+SOURCE = """\
+Source #{}
+	State: SUSPENDED
+	Name: {}
+	Description: {}
+	Driver: module-alsa-card.c
+	Sample Specification: {}
+	Properties:
+		device.description = "something else"
+	Ports:
+		analog-input-mic: Microphone (type: Mic, priority: 8700, available)
 """
+SOURCES = [
+    SOURCE.format(1, "auto_null.monitor", "Monitor of Dummy Output", "s16le 2ch 44100Hz"),
+    SOURCE.format(2, "alsa_output.hdmi.monitor", "Monitor of HDMI", "s16le 2ch 48000Hz"),
+    SOURCE.format(3, "alsa_input.usb-Array-00.multichannel", "Mic: Array", "s16le 6ch 16000Hz"),
+    SOURCE.format(4, "alsa_input.usb-0d8c_USB-00.mono-fallback", "USB PnP Mono", "s16le 1ch 48000Hz"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +57,7 @@ def plug_cards(tmp_path, cards=CARDS, pcms=PCMS):
 
 
 def serve(monkeypatch, sources, default):
-    answers = {("list", "short", "sources"): sources, ("info",): f"Server Name: pulseaudio\nDefault Source: {default}\n"}
+    answers = {("list", "sources"): "\n".join(sources), ("info",): f"Server Name: pulseaudio\nDefault Source: {default}\n"}
     monkeypatch.setattr(pulse, "pactl", lambda *arguments: answers.get(arguments))
 
 
@@ -103,15 +115,16 @@ def test_what_a_sound_server_has(monkeypatch):
     serve(monkeypatch, SOURCES, "alsa_input.usb-0d8c_USB-00.mono-fallback")
     device = choose_device("microphone")
     assert (device.name, device.rate_hz, device.channels) == ("pulse:alsa_input.usb-0d8c_USB-00.mono-fallback", 48_000, 1)
+    assert device.description == "USB PnP Mono"
     array = choose_device("microphone", "pulse:alsa_input.usb-Array-00.multichannel")
-    assert (array.rate_hz, array.channels) == (16_000, 1)
+    assert (array.description, array.rate_hz, array.channels) == ("Mic: Array", 16_000, 1)
 
 
 @pytest.mark.parametrize("default", ["auto_null.monitor", "alsa_output.hdmi.monitor"])
 def test_what_we_play_is_no_microphone(monkeypatch, default):
     serve(monkeypatch, SOURCES, default)
     assert choose_device("microphone").name == "pulse:alsa_input.usb-Array-00.multichannel"
-    serve(monkeypatch, "\n".join(SOURCES.splitlines()[:2]), default)
+    serve(monkeypatch, SOURCES[:2], default)
     with pytest.raises(DeviceError, match="no microphone found"):
         choose_device("microphone")
     assert choose_device("microphone", "pulse:alsa_output.hdmi.monitor").rate_hz == 48_000  # unless it is asked for
@@ -121,7 +134,7 @@ def test_where_our_stream_leads(monkeypatch):
     entry = 'Source Output #{}\n\tSource: {}\n\tProperties:\n\t\tapplication.name = "{}"\n\t\tapplication.process.id = "{}"\n'
     streams = [(1, 2, "other", 77), (2, 4, "edge-assistant", 77), (3, 3, "edge-assistant", 78)]
     outputs = "\n".join(entry.format(*stream) for stream in streams)
-    answers = {("list", "short", "sources"): SOURCES, ("list", "source-outputs"): outputs}
+    answers = {("list", "sources"): "\n".join(SOURCES), ("list", "source-outputs"): outputs}
     monkeypatch.setattr(pulse, "pactl", lambda *arguments: answers.get(arguments))
     assert pulse.find_attached(pulse.CAPTURE, 77) == "alsa_input.usb-0d8c_USB-00.mono-fallback"
     assert pulse.find_attached(pulse.CAPTURE, 79) == ""
