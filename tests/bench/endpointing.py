@@ -1,6 +1,6 @@
 """How well turns are found in recordings of people in noise: `make bench-endpointing`.
 
-    python tests/bench/endpointing.py [--turns 150] [--write docs/endpointing.md]
+    python tests/bench/endpointing.py [--turns 225]
 
 Turns are made of recorded phrases with pauses of known length between them. What is speech is read off the clean sound, by its
 level; then noise is added, and detector and endpointer hear the sum. Every figure compares the two.
@@ -15,7 +15,6 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,22 +112,14 @@ def main() -> int:
         print(f"the recordings cannot be had: {error}", file=sys.stderr)
         return 2
     scene = make_scene(phrases, args.turns, np.random.default_rng(args.seed))
-    text = report(scene, lambda line: print(line, flush=True))
-    if args.write:
-        args.write.write_text(text)
+    report(scene)
     return 0
 
 
-def report(scene: Scene, tell: Callable[[str], None]) -> str:
-    """All tables in Markdown; `tell` gets every line as soon as it is known."""
-    lines: list[str] = []
-
-    def say(line: str) -> None:
-        lines.append(line)
-        tell(line)
-
+def report(scene: Scene) -> None:
+    """Print all tables in Markdown, each as soon as it is known."""
     longest = np.array([max(turn.pauses, default=0) for turn in scene.turns])
-    say(
+    print(
         HEAD.format(
             date=datetime.now(UTC).date(),
             machine=machine(),
@@ -154,15 +145,15 @@ def report(scene: Scene, tell: Callable[[str], None]) -> str:
             column["adaptive, smart-turn"] = measure(scene, turns_found(probabilities, EndpointConfig(), heard))
             columns.append(column)
             print(f"{name}: {names[len(columns) - 1]} done", file=sys.stderr, flush=True)
-        say(f"\n## {name}\n\nTurns cut off, and the delay: median / 90th percentile in ms.\n")
-        say(f"| wait | {' | '.join(names)} |")
-        say("|---|" + "---|" * len(names))
+        print(f"\n## {name}\n\nTurns cut off, and the delay: median / 90th percentile in ms.\n")
+        print(f"| wait | {' | '.join(names)} |")
+        print("|---|" + "---|" * len(names))
         for wait in columns[0]:
             cells = [f"{it[wait].cut:.1%}, {it[wait].delays_ms[0]:.0f} / {it[wait].delays_ms[1]:.0f}" for it in columns]
-            say(f"| {wait} | {' | '.join(cells)} |")
-        say("\nWith the default, adaptive wait:\n")
-        say(f"| | {' | '.join(names)} |")
-        say("|---|" + "---|" * len(names))
+            print(f"| {wait} | {' | '.join(cells)} |")
+        print("\nWith the default, adaptive wait:\n")
+        print(f"| | {' | '.join(names)} |")
+        print("|---|" + "---|" * len(names))
         defaults = [it["adaptive"] for it in columns]
         for what, values in {
             "turns never found": [f"{it.missed:.1%}" for it in defaults],
@@ -171,8 +162,7 @@ def report(scene: Scene, tell: Callable[[str], None]) -> str:
             "speech missed": [f"{it.lost:.2%}" for it in defaults],
             "ghost turns a minute of silence": [f"{it.ghosts:.2f}" for it in defaults],
         }.items():
-            say(f"| {what} | {' | '.join(values)} |")
-    return "\n".join(lines) + "\n"
+            print(f"| {what} | {' | '.join(values)} |")
 
 
 def fixed(wait_ms: int) -> EndpointConfig:
@@ -363,9 +353,8 @@ def machine() -> str:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=150)
+    parser.add_argument("--turns", type=int, default=225)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--write", type=Path, help="also write the tables to this file")
     return parser.parse_args()
 
 
