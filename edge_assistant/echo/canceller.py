@@ -86,6 +86,8 @@ class Aec3Canceller:
 
     BLOCK = SAMPLE_RATE_HZ // 100
     """It works on 10 ms; a frame is 32 ms."""
+    HOLDS = 128
+    """Samples by which its output is late; measured."""
 
     def __init__(self) -> None:
         """Load it.
@@ -99,9 +101,10 @@ class Aec3Canceller:
             raise EchoError("the echo canceller aec3 is not installed", "pip install 'edge-assistant[aec3]'") from error
         self._aec: Any = webrtc.EchoCanceller(sample_rate=SAMPLE_RATE_HZ)
         self._waiting = np.zeros((2, 0), np.float32)
-        # A frame is 3.2 blocks: with 128 samples in stock there are always 512 to give.
-        self.delay_samples = self.BLOCK - FRAME_SAMPLES % self.BLOCK
-        self._done = np.zeros(self.delay_samples, np.float32)
+        # A frame is 3.2 blocks: with 128 samples in stock there are always 512 to give. Its own filters hold 128 more.
+        stock = self.BLOCK - FRAME_SAMPLES % self.BLOCK
+        self.delay_samples = stock + self.HOLDS
+        self._done = np.zeros(stock, np.float32)
 
     def __call__(self, near: Pcm, far: Pcm) -> Pcm:
         """The near frame without the far one's echo."""

@@ -181,6 +181,7 @@ class Reference:
             self._offset += min(0.0, self._seen[-1])
         elif max(itertools.islice(reversed(self._seen), self.SETTLE)) < -self.ASTRAY:
             self._offset = None
+            self._add([np.zeros(self._rate_hz, np.float32)])  # so that what comes next does not follow on what was before
         elif len(self._seen) == self._seen.maxlen and min(self._seen) > self.ASTRAY:
             self._offset += min(self._seen)
             self._seen.clear()
