@@ -202,8 +202,6 @@ class Assistant:
         self.taken = frame.number + 1
         heard = self._ears(frame)
         self._record(frame, heard)
-        if heard.stopped:
-            self._step(Stopped())
         if heard.woke:
             self._step(Woken())
         self._listen(frame.number, heard)

@@ -23,7 +23,7 @@ class AttentionConfig:
     mode: str = "open"
     """One of MODES."""
     barge_in: str = "speech"
-    """What interrupts a reply: any speech, or only the wake word, the button and "stop"."""
+    """What interrupts a reply: any speech, or only the wake word and the buttons."""
     window_ms: int = 8000
     """After the wake word or the button, for speech to begin."""
     follow_up_ms: int = 6000

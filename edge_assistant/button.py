@@ -23,6 +23,8 @@ class Button(Enum):
 
     TALK = auto()
     """Hold it and speak, or tap it and speak."""
+    STOP = auto()
+    """Be silent."""
     MUTE = auto()
     """Every press turns the microphone off or on."""
 
@@ -30,7 +32,7 @@ class Button(Enum):
 Pressed = Callable[[Button, bool], None]
 """Told from a thread of the button's own: which, and True when it goes down, False when it comes up."""
 
-KEYS: Mapping[str, Button] = {" ": Button.TALK, "m": Button.MUTE}
+KEYS: Mapping[str, Button] = {" ": Button.TALK, "s": Button.STOP, "m": Button.MUTE}
 FIRST_S = 0.8
 """A terminal tells of no release, but a held key repeats itself: for the first time after at most this long (X: 0.66 s) ..."""
 REPEAT_S = 0.2

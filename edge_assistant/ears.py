@@ -1,4 +1,4 @@
-"""A frame from the microphone in, what was heard in it out: echo taken away, speech found, wake word and "stop" noticed."""
+"""A frame from the microphone in, what was heard in it out: echo taken away, speech found, the wake word noticed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,8 +23,6 @@ class Heard:
     """Probability, 0 to 1, that the user speaks."""
     woke: bool = False
     """The wake word has just been completed."""
-    stopped: bool = False
-    """The word "stop" has just been completed."""
 
 
 class Ears(Protocol):
@@ -34,10 +32,10 @@ class Ears(Protocol):
 
 
 class PlainEars:
-    """Speech, and words that need no model; whatever we play ourselves is heard as well."""
+    """Speech, and the wake word; whatever we play ourselves is heard as well."""
 
-    def __init__(self, vad: Vad, wake: Spot | None = None, stop: Spot | None = None) -> None:
-        self._vad, self._wake, self._stop = vad, wake, stop
+    def __init__(self, vad: Vad, wake: Spot | None = None) -> None:
+        self._vad, self._wake = vad, wake
 
     def __call__(self, frame: Frame) -> Heard:
         """Hear a frame."""
@@ -45,9 +43,7 @@ class PlainEars:
 
     def hear(self, pcm: Pcm) -> Heard:
         """Hear sound that follows on the sound before."""
-        woke = self._wake is not None and self._wake(pcm)
-        stopped = self._stop is not None and self._stop(pcm)
-        return Heard(pcm, self._vad(pcm), woke, stopped)
+        return Heard(pcm, self._vad(pcm), self._wake is not None and self._wake(pcm))
 
 
 class EchoEars:

@@ -174,7 +174,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The user said "stop", or pressed a key: be silent, and forget what is being said."""
+    """The user pressed the stop key: be silent, and forget what is being said."""
 
 
 @dataclass(frozen=True, slots=True)

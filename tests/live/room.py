@@ -11,9 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "live"))
-
 from server import Server
 
 RATE = 48_000

@@ -1,0 +1,106 @@
+"""The command `talk`, whole, at a real sound server with the shipped model."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import soundfile as sf
+from room import RATE, Room, first_sound
+
+PROGRAM = str(Path(sys.executable).with_name("edge-assistant"))
+TIMER = Path(__file__).parents[2] / "assets" / "demo" / "timer.wav"
+VOICE = 0.004
+
+
+@contextmanager
+def talking(*options):
+    command = [PROGRAM, "talk", "--json", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        try:
+            yield program
+        finally:
+            program.kill()
+
+
+def listening(program):
+    """Wait until it listens; the lines until then."""
+    lines = []
+    while not lines or "listening" not in lines[-1]:
+        line = program.stderr.readline()
+        assert line, lines
+        lines.append(line)
+    return lines
+
+
+def test_a_question_is_answered_through_the_devices(tmp_path):
+    pcm, rate_hz = sf.read(TIMER, dtype="float32")
+    journal, sound = tmp_path / "talk.jsonl", tmp_path / "heard.wav"
+    with Room() as room:
+        room.furnish()
+        options = ("--journal", str(journal), "--record-audio", str(sound))
+        with room.tape(tmp_path / "air.raw") as tape, talking(*options) as program:
+            assert "pulse:mic, pulse:speaker" in listening(program)[-1]
+            assert first_sound(tape.read()[1], VOICE) is None  # it says nothing unasked
+            room.say(pcm, rate_hz).wait()
+            spoken_s = tape.seconds
+            moments = []
+            while not moments or moments[-1]["event"] != "done":
+                moments.append(json.loads(program.stdout.readline()))
+            time.sleep(0.3)
+            _, reply = tape.read(spoken_s - 0.5)
+            program.send_signal(signal.SIGINT)
+            assert program.wait(20) == 130
+    call = next(moment for moment in moments if moment["event"] == "tool_call")
+    assert (call["name"], call["arguments"]) == ("set_timer", {"minutes": 59})
+    assert [moment["text"] for moment in moments if moment["event"] == "say"] == ["Timer set for 59 minutes."]
+    heard = first_sound(reply, VOICE)
+    assert heard is not None
+    assert heard / RATE < 3
+    # The journal makes the same decisions again, and shows the same.
+    again = subprocess.run([PROGRAM, "replay", str(journal), "--json"], capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout)["same"] is True
+    kept, kept_hz = sf.read(sound)
+    assert kept_hz == 16_000
+    assert abs(kept).max() > 0.5 * abs(pcm).max()
+    assert sound.stat().st_mode & 0o077 == 0
+
+
+def test_nothing_is_written_unless_asked(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with Room() as room:
+        room.furnish()
+        with talking("--seconds", "1") as program:
+            listening(program)
+            assert program.wait(20) == 0
+    written = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert written <= {"cookie"}  # of the sound server's library
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--microphone", "pulse:absent"], "pulse:mic"),  # what was found is listed
+        (["--loudspeaker", "pulse:absent"], "pulse:speaker"),
+        (["--echo", "magic"], "half-duplex"),
+        (["--barge-in", "wake"], "--mode wake"),
+        (["--mode", "wake", "--wake-word", "hello world"], "hey jarvis"),
+        (["--journal", "/no/such/folder/x.jsonl"], "--journal"),
+        (["--record-audio", "/no/such/folder/x.wav"], "--record-audio"),
+        (["--model", "/no/such/bundle"], "pocket"),
+    ],
+)
+def test_what_cannot_be_is_one_line(options, line):
+    with Room() as room:
+        room.furnish()
+        ended = subprocess.run([PROGRAM, "talk", *options], capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert ended.stderr.startswith("edge-assistant: ")
+    assert line in ended.stderr
+    assert ended.stdout == ""
