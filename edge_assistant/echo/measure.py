@@ -142,6 +142,8 @@ def try_strategy(
     playing = np.roll(far_db > PLAYING_DB, round(path.delay_ms * SAMPLE_RATE_HZ / 1000 / FRAME_SAMPLES))
     playing[:begin] = False
     before = _mean_power(np.array([_decibels(near) for _, near in take.frames()])[playing])
+    if strategy == "system":  # what it took out was never recorded: the take without it tells what there was
+        before = _mean_power(far_db[playing]) * 10 ** (path.coupling_db / 10) + 10 ** (path.noise_db / 10)
     after = _mean_power(np.array([step.cleaned_db for step in alone])[playing])
     near = take.near.copy()
     for at, pcm in user:

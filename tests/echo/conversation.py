@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 import soxr
-from room import RATE_HZ, Room, level_db
+from simroom import RATE_HZ, Room, level_db
 
 from edge_assistant.echo import Echo
 from edge_assistant.echo.take import SENTENCES

@@ -7,7 +7,7 @@ import importlib
 import numpy as np
 import pytest
 from conversation import speak_over
-from room import RATE_HZ, Room, level_db
+from simroom import RATE_HZ, Room, level_db
 
 from edge_assistant.echo import Echo
 from edge_assistant.echo.canceller import CANCELLERS, Aec3Canceller, SpeexCanceller

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import soxr
-from room import RATE_HZ, Room
+from simroom import RATE_HZ, Room
 
 from edge_assistant.echo.delay import find_lag
 from edge_assistant.echo.take import sweep

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from conversation import speak_over, talk
-from room import RATE_HZ, Room
+from simroom import RATE_HZ, Room
 
 from edge_assistant.echo import Echo
 from edge_assistant.echo.guard import EchoGuard, GuardConfig

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 from conversation import FRAME, Devices, follow, speak_over
-from room import RATE_HZ, Room, level_db
+from simroom import RATE_HZ, Room, level_db
 
 from edge_assistant.echo.delay import find_lag
 from edge_assistant.echo.reference import RING, Reference, Ring
