@@ -43,6 +43,9 @@ soak-silence: setup ## an hour of silence and of soft noise: no answer, flat mem
 bench-e2b: setup-dev ## speed and memory at E2B's shape beside llama.cpp; OPTIONS, e.g. "--work FOLDER --threads 1 --json"
 	$(RUN)/python tests/bench/e2b/bench.py $(OPTIONS)
 
+bench-echo: setup-dev ## hours of replies in simulated rooms: turns of our own, interruptions found; OPTIONS, e.g. "--minutes 2"
+	$(RUN)/python tests/bench/echo.py $(OPTIONS)
+
 bench-endpointing: setup-dev ## false cut-offs against delay on recordings of people in noise, for both detectors
 	$(RUN)/python tests/bench/endpointing.py $(OPTIONS)
 
