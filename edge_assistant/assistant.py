@@ -46,6 +46,7 @@ from edge_assistant.turn import (
     Hear,
     Hold,
     Hush,
+    Prepare,
     Remember,
     Reply,
     Resume,
@@ -75,6 +76,7 @@ class Mouth(Protocol):
     """What the loop wants of voice and loudspeaker together."""
 
     def open(self) -> None: ...
+    def prepare(self, text: str) -> None: ...
     def say(self, reply: int, text: str) -> Iterator[None]:
         """Speak into the loudspeaker's queue; yields while that is full."""
         ...
@@ -289,6 +291,7 @@ class Assistant:
             case Rewind(reply):
                 self._hearing = True
                 self._brains.drop(reply)
+                self._mouths.drop(reply)
                 self._brains.do(KEEP, once(self._brain.rewind))
                 self._feed(*self._since_guess)
                 self._since_guess.clear()
@@ -296,6 +299,7 @@ class Assistant:
             case Forget(reply):
                 self._hearing = False
                 self._brains.drop(reply)
+                self._mouths.drop(reply)
                 self._brains.do(KEEP, once(self._brain.forget))
             case Hold():
                 self._mouth.hold()
@@ -305,6 +309,8 @@ class Assistant:
                 self._hands.do(reply, self._work(reply, calls))
             case GoOn(reply, responses):
                 self._brains.do(reply, self._brain.go_on(reply, responses))
+            case Prepare(reply, text):
+                self._mouths.do(reply, once(self._mouth.prepare, text))
             case Say(reply, text):
                 self._mouths.do(reply, self._say(reply, text))
             case Ring(reply, text, sound):

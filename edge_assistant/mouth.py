@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import soxr  # pyright: ignore[reportMissingTypeStubs]
 
 from edge_assistant import earcons
@@ -20,6 +21,7 @@ class SpeakingMouth:
 
     def __init__(self, voice: Voice, speaker: Speaker) -> None:
         self._voice, self._speaker = voice, speaker
+        self._prepared: tuple[str, Pcm] = ("", np.zeros(0, np.float32))
         self._sounds = {make.__name__: make(speaker.rate_hz) for make in SOUNDS}
 
     def open(self) -> None:
@@ -28,10 +30,16 @@ class SpeakingMouth:
 
     def say(self, reply: int, text: str) -> Iterator[None]:
         """Speak a sentence; yields while the queue is full. Raises VoiceError."""
+        if self._prepared[0] != text:
+            self.prepare(text)
+        yield from self._play(reply, self._prepared[1])
+
+    def prepare(self, text: str) -> None:
+        """Have a sentence ready, which may be the next one to be spoken. Raises VoiceError."""
         pcm, rate_hz = self._voice.say(text)
         if rate_hz != self._speaker.rate_hz:
             pcm = soxr.resample(pcm, rate_hz, self._speaker.rate_hz)
-        yield from self._play(reply, pcm)
+        self._prepared = (text, pcm)
 
     def sound(self, reply: int, name: str) -> Iterator[None]:
         """Sound one of SOUNDS as a part of a reply."""

@@ -165,6 +165,14 @@ class GoOn:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepare:
+    """Have a sentence ready, should it be spoken."""
+
+    reply: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Say:
     """Speak a sentence."""
 
@@ -205,7 +213,7 @@ class Remember:
     """That is not what the cache holds: put it right."""
 
 
-Command = Hear | Reply | Rewind | Forget | Hold | Resume | Use | GoOn | Say | Ring | Signal | Hush | Remember
+Command = Hear | Reply | Rewind | Forget | Hold | Resume | Use | GoOn | Prepare | Say | Ring | Signal | Hush | Remember
 
 
 @dataclass
@@ -214,6 +222,8 @@ class Answer:
 
     sentences: Sentences = field(default_factory=Sentences)
     ready: list[str] = field(default_factory=list[str])
+    prepared: bool = False
+    """The first sentence is being made ready."""
     said: int = 0
     heard: list[str] = field(default_factory=list[str])
     before: int = 0
@@ -316,6 +326,9 @@ class Turn:
     def _give(self) -> list[Command]:
         """The commands for what can be done now."""
         answer, commands = self._answer, list[Command]()
+        if self.state is State.GUESSING and answer.ready and not answer.prepared:
+            answer.prepared = True
+            commands.append(Prepare(self.reply, answer.ready[0]))
         if self.state is State.REPLYING:
             commands += [Say(self.reply, text) for text in answer.ready]
             answer.said += len(answer.ready)

@@ -45,6 +45,7 @@ class World:
         **options,
     ):
         self.now, self.log, self.moments, self.workers, self.sounding, self.signals = 0, [], [], [], [], []
+        self.prepared = []
         self.late = 0
         self.used: list[ToolCall] = []
         self.costs = {"brain": frames(token_ms), "mouth": 1, "hands": frames(tool_ms), "judge": 3}
@@ -198,6 +199,9 @@ class Mouth:
     def say(self, reply, text):
         while not self.world.speaker.write(reply, np.ones(self.samples, np.float32)):
             yield None
+
+    def prepare(self, text):
+        self.world.prepared.append((self.world.now, text))
 
     def sound(self, reply, name):
         yield from self.say(reply, "")

@@ -24,6 +24,8 @@ def test_plain_turn():
     check(world)
     assert world.said == ["Hello.", "Bye."]
     assert (world.when("Say")[0] - world.when("SpeechEnded")[0]) * FRAME_MS <= 32  # the guess hid the decoding
+    assert [text for _, text in world.prepared] == ["Hello."]  # and the voice
+    assert world.prepared[0][0] < world.when("SpeechEnded")[0]
     assert world.session.text == "<bos><|turn>user\n<|audio>♪<audio|><turn|>\n<|turn>model\nHello. Bye.<turn|>"
 
 

@@ -28,6 +28,7 @@ from edge_assistant.turn import (
     Hear,
     Hold,
     Hush,
+    Prepare,
     Remember,
     Reply,
     Resume,
@@ -85,11 +86,11 @@ def test_a_turn_step_by_step():
     turn = Turn()
     assert turn.step(SpeechStarted(0)) == [Hear()]
     assert turn.step(SpeechPaused(9)) == [Reply(1)]
-    assert turn.step(Token(1, "Hello. ")) == []  # only a guess yet
+    assert turn.step(Token(1, "Hello. ")) == [Prepare(1, "Hello.")]  # only a guess yet
     assert turn.step(SpeechResumed(12)) == [Rewind(1)]
     assert turn.is_late(Token(1, "Hello. "))
     assert turn.step(SpeechPaused(19)) == [Reply(2)]
-    assert turn.step(Token(2, "Hello. Good")) == []
+    assert turn.step(Token(2, "Hello. Good")) == [Prepare(2, "Hello.")]
     assert turn.step(SpeechEnded(19)) == [Say(2, "Hello.")]
     assert turn.step(Token(2, " day.")) == []
     assert turn.step(DecodeEnded(2)) == [Say(2, "Good day.")]
