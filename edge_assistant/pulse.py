@@ -44,7 +44,6 @@ class Port:
 class Direction:
     """What pactl and libpulse call things, one way."""
 
-    kind: str
     ports: str
     default: str
     streams: str
@@ -53,8 +52,8 @@ class Direction:
     """pa_stream_direction_t"""
 
 
-CAPTURE = Direction("microphone", "sources", "Default Source", "source-outputs", "Source", 2)
-PLAYBACK = Direction("loudspeaker", "sinks", "Default Sink", "sink-inputs", "Sink", 1)
+CAPTURE = Direction("sources", "Default Source", "source-outputs", "Source", 2)
+PLAYBACK = Direction("sinks", "Default Sink", "sink-inputs", "Sink", 1)
 
 
 def pactl(*arguments: str) -> str | None:
@@ -135,7 +134,7 @@ class PulseStream:
         self.ended = False
         self._wanted = True
         self._lib = _libpulse()
-        self._bytes = 4 * channels * block_samples(way.kind, rate_hz)
+        self._bytes = 4 * channels * block_samples(rate_hz)
         spec = _SampleSpec(FLOAT32LE, rate_hz, channels)
         target = 4 * channels * (rate_hz * LATENCY_MS // 1000)
         attr = _BufferAttr(ANY, target, ANY, self._bytes, self._bytes)

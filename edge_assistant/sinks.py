@@ -207,7 +207,8 @@ class DeviceSink:
                 speaker.delay(self._line.latency_s)
             block = self._amplifier.hum(samples, self.rate_hz, speaking=speaker.waiting)
             if block is None:
-                block = np.clip(speaker.pull(samples), -1, 1)
+                block = speaker.pull(samples)
+                np.clip(block, -1, 1, out=block)
             self._played(block, self.rate_hz)
             return block
 

@@ -321,7 +321,9 @@ def test_the_verbs(server):
         result = command("mic-test", "--seconds", "1", "--json")
     readings = [json.loads(line) for line in result.stdout.splitlines()]
     assert len(readings) in (31, 32)
-    assert readings[-1]["level_db"] == pytest.approx(20 * np.log10(0.3 / np.sqrt(2)), abs=0.5)
+    assert np.median([reading["level_db"] for reading in readings[10:]]) == pytest.approx(
+        20 * np.log10(0.3 / np.sqrt(2)), abs=0.5
+    )
     result = command("mic-test", "--microphone", "pulse:nowhere")
     assert result.returncode == 2
     assert result.stderr.startswith("edge-assistant: no microphone pulse:nowhere; found: ")
