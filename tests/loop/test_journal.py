@@ -98,3 +98,11 @@ def test_the_journal_holds_no_sound(tmp_path):
     for line in map(json.loads, path.read_text().splitlines()):
         assert len(json.dumps(line)) < 400
         assert line.get("journal", FORMAT) == FORMAT
+
+
+def test_the_same_script_gives_the_same_journal(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    for seed in range(5):
+        one, other = (journaled(tmp_path / name, seed)[0].read_bytes() for name in "ab")
+        assert one == other
