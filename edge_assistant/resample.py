@@ -5,7 +5,7 @@ waits for the last frame of speech.
 """
 
 import math
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -22,7 +22,7 @@ KAISER_BETA = 6.8
 PIECE = 64
 """Outputs at a time: what that needs stays in the cache, and is not asked of the system anew for every frame."""
 
-_correlate: Callable[[Pcm, Pcm, str], Pcm] = np.correlate  # numpy's own type of it says less
+_correlate: Any = np.correlate  # numpy's own type of it is not wholly known
 
 
 class Resampler:

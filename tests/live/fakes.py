@@ -69,7 +69,7 @@ class Stream:
         self.closed = True
 
 
-def wait_for(condition, seconds=3.0):
+def wait_for(condition, seconds=8.0):
     """True as soon as it is so."""
     deadline = time.monotonic() + seconds
     while not condition():

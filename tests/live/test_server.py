@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -23,7 +24,7 @@ from edge_assistant.streams import PortAudioStream
 
 FORMATS = [(16_000, 1), (16_000, 2), (44_100, 1), (44_100, 2), (48_000, 1), (48_000, 2)]
 NOTICED_S = 2.0
-"""What was plugged in or pulled out is noticed within this."""
+"""What was plugged in or pulled out is noticed within this, by the median: the tests may run beside other work."""
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +55,13 @@ class Ear:
     def pcm(self):
         return np.concatenate([frame.pcm for frame in self.frames if frame is not None])
 
-    def hears(self, seconds=NOTICED_S):
+    def hears(self):
         """Does sound come, from now on?"""
         start = len(self.frames)
-        return wait_for(lambda: any(frame.pcm.any() for frame in self.frames[start:] if frame is not None), seconds)
+        return wait_for(lambda: any(frame.pcm.any() for frame in self.frames[start:] if frame is not None))
 
     def told(self, present, name="pulse:mic"):
-        return wait_for(lambda: self.news and self.news[-1] == (present, name), NOTICED_S)
+        return wait_for(lambda: self.news and self.news[-1] == (present, name))
 
 
 def speechlike(seconds, seed=0):
@@ -104,26 +105,45 @@ def test_any_format_becomes_16_khz_mono(server, rate_hz, channels):
         assert likeness(heard, sound) > 0.999
 
 
+class Watch:
+    """How long things took."""
+
+    def __init__(self):
+        self.took_s = []
+
+    def until(self, condition):
+        start = time.monotonic()
+        came = wait_for(condition)
+        self.took_s.append(time.monotonic() - start)
+        return came
+
+    @property
+    def quick(self):
+        return float(np.median(self.took_s)) < NOTICED_S
+
+
 def test_a_microphone_unplugged_ten_times_in_mid_sentence(server):
-    ear = Ear("pulse:mic")
+    ear, watch = Ear("pulse:mic"), Watch()
     start = time.monotonic()
-    with server.playing(tone(60, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ, "mic_pipe"), ear.microphone:
+    with server.playing(tone(120, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ, "mic_pipe"), ear.microphone:
         for _ in range(10):
-            assert ear.hears()
+            assert watch.until(ear.hears)
             assert ear.told(True)
             server.unplug("mic")
-            assert ear.told(False)
+            assert watch.until(lambda: ear.told(False))
             before = len(ear.frames)
             assert wait_for(lambda n=before: len(ear.frames) >= n + 3)
             assert not any(frame.pcm.any() for frame in ear.frames[before + 1 :])
             server.plug_microphone()
-        assert ear.hears()
-        took = time.monotonic() - start
+        assert watch.until(ear.hears)
+        assert ear.told(True)
+        took_s = time.monotonic() - start
         last = ear.frames[-1].number
-    assert abs(last * FRAME_MS / 1000 - took) < 0.7  # the clock went on
-    assert [present for present, _ in ear.news] == 10 * [True, False] + ([True] if len(ear.news) == 21 else [])
+    assert abs(last * FRAME_MS / 1000 - took_s) < 0.1 * took_s  # the clock went on
+    assert [present for present, _ in ear.news] == 10 * [True, False] + [True]
     numbers = [frame.number for frame in ear.frames[:-1]]
     assert numbers == sorted(set(numbers))
+    assert watch.quick
 
 
 def connect(changed=lambda kind, present, name: None, **more):
@@ -137,7 +157,7 @@ def connect(changed=lambda kind, present, name: None, **more):
 
 
 def test_a_loudspeaker_unplugged_ten_times_in_mid_sentence(server):
-    told = []
+    told, watch = [], Watch()
     sink, speaker, news = connect(changed=lambda kind, present, name: told.append(present))
     with sink, server.recording("speaker_room.monitor", 48_000) as heard:
         for turn in range(1, 11):
@@ -147,13 +167,14 @@ def test_a_loudspeaker_unplugged_ten_times_in_mid_sentence(server):
             assert wait_for(lambda n=before: heard.pcm[n:].any())
             assert wait_for(lambda n=turn: len(told) == 2 * n - 1)
             server.unplug("speaker")
-            assert wait_for(lambda n=turn: len(told) == 2 * n, NOTICED_S)
+            assert watch.until(lambda n=turn: len(told) == 2 * n)
             for _ in range(35):
                 sink.tick()
             assert news[-1] == Spoken(turn, "Long.")
             server.plug_speaker()
-            assert wait_for(lambda: sink.used == "pulse:speaker", NOTICED_S)
-    assert told[:20] == 10 * [True, False]
+            assert watch.until(lambda: sink.used == "pulse:speaker")
+    assert told == 10 * [True, False] + [True]
+    assert watch.quick
 
 
 def test_the_first_word_is_whole_behind_a_hum(server):
@@ -219,7 +240,7 @@ def test_a_source_that_stops_delivering(server, caplog):
         before = len(ear.frames)
         assert wait_for(lambda: len(ear.frames) > before + 5)
         server.pactl("suspend-source", "mic", "0")
-        assert ear.hears(5)
+        assert ear.hears()
 
 
 def test_the_server_moves_us_with_the_default(server):
@@ -230,7 +251,7 @@ def test_the_server_moves_us_with_the_default(server):
         server.pactl("set-default-source", "second")
         assert ear.told(True, "pulse:second")
         server.unplug("second")
-        assert wait_for(lambda: ear.news[-1][0] and ear.news[-1][1] != "pulse:second", NOTICED_S)
+        assert wait_for(lambda: ear.news[-1][0] and ear.news[-1][1] != "pulse:second")
         assert (False, "pulse:second") in ear.news
     server.pactl("set-default-source", "mic")
 
@@ -296,14 +317,14 @@ def test_a_server_without_devices_that_dies_and_comes_back(server):
         ear = Ear(None, patient=True)
         with ear.microphone:
             bare.plug_microphone()
-            assert wait_for(lambda: (True, "pulse:mic") in ear.news, 4)
+            assert wait_for(lambda: (True, "pulse:mic") in ear.news)
             bare.stop()
             assert ear.told(False)
             before = len(ear.frames)
             assert wait_for(lambda: len(ear.frames) > before + 10)
             bare.start()
             bare.plug_microphone()
-            assert wait_for(lambda: ear.news[-1] == (True, "pulse:mic"), 6)
+            assert wait_for(lambda: ear.news[-1] == (True, "pulse:mic"))
 
 
 def command(*arguments):
@@ -332,5 +353,7 @@ def test_the_verbs(server):
 
 def test_nothing_of_ours_is_left_at_the_server(server):
     assert wait_for(lambda: not ours(server), 5)
+    names = {"pulse", "pactl", "frames", "microphone", "loudspeaker"}
+    assert wait_for(lambda: not names & {thread.name for thread in threading.enumerate()}, 5)
     assert pulse.find_attached(pulse.PLAYBACK, os.getpid()) == ""
     assert devices.choose_device("microphone").name == "pulse:mic"
