@@ -5,7 +5,7 @@ VENV   := .venv
 RUN    := $(VENV)/bin
 PARITY := .venv-parity
 # Shared libraries that no PyPI wheel carries on Linux: the voice, and the sound device.
-DEBIAN := libespeak-ng.so.1:libespeak-ng1 libportaudio.so.2:libportaudio2
+DEBIAN := libespeak-ng.so.1:libespeak-ng1 libportaudio.so.2:libportaudio2 libspeexdsp.so.1:libspeexdsp1
 # The tests plug and unplug the devices of a sound server of their own.
 DEBIAN_DEV := pulseaudio:pulseaudio pactl:pulseaudio-utils libasound_module_pcm_pulse.so:libasound2-plugins
 
