@@ -250,7 +250,8 @@ class Assistant:
             raise RuntimeError(f"{fault.worker}: {type(fault.error).__name__}: {fault.error}") from fault.error
         if not self.turn.is_late(fault):
             log.error("%s: %s: %s", fault.worker, type(fault.error).__name__, fault.error)
-        self._step(fault)
+        if fault.worker != "judge":  # without its judgement the wait is the usual one
+            self._step(fault)
 
     def _step(self, event: Event) -> None:
         if self.turn.is_late(event):

@@ -127,3 +127,9 @@ def test_the_judge_makes_the_wait_longer_or_shorter():
     assert waited(0.5) == 608
     assert waited(1.0) == 448
     assert waited(0.0) == 1216
+
+
+def test_a_judge_that_breaks_changes_nothing():
+    room = World(TWO, judge=lambda pcm: 1 / 0).run("." * 20 + "#" * 30 + "." * 100)
+    check(room)
+    assert room.said == ["Hello.", "Bye."]
