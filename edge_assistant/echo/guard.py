@@ -37,9 +37,15 @@ class GuardConfig:
     """Level of what we play from which a frame teaches us: below it, the room's noise is louder than the echo."""
     learn_ms: int = 2500
     """Our own sound before anything counts."""
+    clean_ms: int = 800
+    """The same, where the microphone hears nothing of it: headphones, or a server that cancels."""
     memory_ms: int = 8000
     """Our own sound that the mark is made of."""
     mark_quantile: float = 0.95
+    low_quantile: float = 0.25
+    spread_db: float = 10.0
+    """The mark is at most so far above the low quantile: what is left of us spreads by 5 to 9 dB from there to the high one, and
+    a user who spoke while nothing counted yet must not raise it out of reach."""
     margin_db: float = 4.0
     peak: float = 12.0
     """Peak of the whitened correlation against its root mean square: a user reaches 9 in 95 of 100 frames, an echo 20 to 60."""
@@ -59,17 +65,23 @@ class EchoGuard:
         self._played: deque[float] = deque(maxlen=frames(self.config.tail_ms))
         self._marks: deque[float] = deque(maxlen=frames(self.config.memory_ms))
         self._taught = 0
+        self._echo_free = False
         self._far: deque[Pcm] = deque(maxlen=self.PEAK_WINDOW + self.PEAK_TAIL)
         self._cleaned: deque[Pcm] = deque(maxlen=self.PEAK_WINDOW)
 
     @property
     def trusted(self) -> bool:
         """May speech count at all while we sound?"""
-        return not self.config.half_duplex and self._taught >= frames(self.config.learn_ms)
+        learn_ms = self.config.clean_ms if self._echo_free else self.config.learn_ms
+        return not self.config.half_duplex and self._taught >= frames(learn_ms)
 
-    def step(self, cleaned: Pcm, far: Pcm, probability: float) -> float:
-        """Take one frame and the probability that `cleaned` is speech; return the probability that it is the user's."""
+    def step(self, cleaned: Pcm, far: Pcm, probability: float, *, echo_free: bool = False) -> float:
+        """Take one frame and the probability that `cleaned` is speech; return the probability that it is the user's.
+
+        `echo_free`: as far as is known, the microphone does not hear what we play.
+        """
         config = self.config
+        self._echo_free = echo_free
         self._cleaned.append(cleaned)
         self._far.append(far)
         self._left.append(_power(cleaned))
@@ -87,7 +99,10 @@ class EchoGuard:
     @property
     def mark_db(self) -> float:
         """What nearly all of our own sound stays below, cleaned against played, in dB."""
-        return float(np.quantile(self._marks, self.config.mark_quantile)) if self._marks else 0.0
+        if not self._marks:
+            return 0.0
+        low, high = np.quantile(self._marks, [self.config.low_quantile, self.config.mark_quantile])
+        return float(min(high, low + self.config.spread_db))
 
     @property
     def user_db(self) -> float:

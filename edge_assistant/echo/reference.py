@@ -83,6 +83,8 @@ class Reference:
     """Frames from one measurement to the next."""
     AUDIBLE_PEAK = 14.0
     """Below this there is no echo to measure."""
+    INAUDIBLE_PEAK = 9.0
+    """Below this twice in a row, the microphone does not hear us."""
     LEAD = SAMPLE_RATE_HZ * 12 // 1000
     """The reference is put this far before the echo: a filter needs its cause before its effect."""
     BEAR = range(SAMPLE_RATE_HZ * 3 // 1000, SAMPLE_RATE_HZ * 40 // 1000)
@@ -117,7 +119,7 @@ class Reference:
         self._near: deque[Pcm] = deque(maxlen=self.WINDOW)
         self._loud: deque[bool] = deque(maxlen=self.WINDOW)
         self._wait = 0
-        self._strays = 0
+        self._strays = self._inaudible = 0
         self._kept_late = 0.0
         """How late after `read` the canceller has learned to expect the echo, in samples."""
         self._pull = 0.0
@@ -145,6 +147,11 @@ class Reference:
         if self._wait <= 0 and sum(self._loud) >= self.WINDOW // 2 and self._offset is not None:
             self._wait = self.EVERY
             self._measure()
+
+    @property
+    def echo_free(self) -> bool:
+        """Has the microphone heard nothing of what was played last?"""
+        return self._inaudible >= 2
 
     def _take_posted(self) -> bool:
         blocks: list[Pcm] = []
@@ -194,6 +201,7 @@ class Reference:
         begin = now + self._offset - self.delay - (len(near) + self.LATEST) * (1 + self.drift)
         far = self._ring.read(begin, len(near) + self.LATEST - self.EARLIEST, self.drift)
         lag = find_lag(near, far, self.EARLIEST - self.LATEST, 0)
+        self._inaudible = self._inaudible + 1 if lag.peak < self.INAUDIBLE_PEAK else 0
         if lag.peak < self.AUDIBLE_PEAK:
             return
         late = lag.samples + self.LATEST

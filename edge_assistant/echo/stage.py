@@ -54,7 +54,7 @@ class Echo:
 
     def guard(self, probability: float) -> float:
         """The probability that the frame cleaned last is the user's speech, from the probability that it is speech."""
-        return self._guard.step(self._cleaned, self._far, probability)
+        return self._guard.step(self._cleaned, self._far, probability, echo_free=self.reference.echo_free)
 
     @property
     def trusted(self) -> bool:
