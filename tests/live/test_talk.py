@@ -1,7 +1,9 @@
 """The command `talk`, whole, at a real sound server with the shipped model."""
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,6 +27,14 @@ def talking(*options):
             yield program
         finally:
             program.kill()
+
+
+def network_sockets(pid):
+    """What this process has open towards any network."""
+    open_ = {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    tables = [Path(f"/proc/{pid}/net/{name}") for name in ("tcp", "tcp6", "udp", "udp6", "raw", "raw6")]
+    lines = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
+    return [line for line in lines if f"socket:[{line[9]}]" in open_]
 
 
 def listening(program):
@@ -51,6 +61,7 @@ def test_a_question_is_answered_through_the_devices(tmp_path):
             moments = []
             while not moments or moments[-1]["event"] != "done":
                 moments.append(json.loads(program.stdout.readline()))
+            assert network_sockets(program.pid) == []
             time.sleep(0.3)
             _, reply = tape.read(spoken_s - 0.5)
             program.send_signal(signal.SIGINT)
@@ -80,6 +91,11 @@ def test_nothing_is_written_unless_asked(tmp_path, monkeypatch):
             assert program.wait(20) == 0
     written = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert written <= {"cookie"}  # of the sound server's library
+
+
+def test_a_network_socket_would_be_seen():
+    with socket.create_server(("127.0.0.1", 0)):
+        assert len(network_sockets(os.getpid())) == 1
 
 
 @pytest.mark.parametrize(
