@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,10 @@ def talking(*options):
 
 def network_sockets(pid):
     """What this process has open towards any network."""
-    open_ = {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    open_ = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            open_.add(os.readlink(entry))
     tables = [Path(f"/proc/{pid}/net/{name}") for name in ("tcp", "tcp6", "udp", "udp6", "raw", "raw6")]
     lines = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
     return [line for line in lines if f"socket:[{line[9]}]" in open_]
