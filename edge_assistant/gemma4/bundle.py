@@ -1,6 +1,7 @@
 """A bundle: one folder with everything a model needs at run time, and a manifest that can tell whether it is whole.
 
 manifest.json    format, source, the checkpoint's own settings, prompting, quantisation, size and SHA-256 of every file
+manifest.sha256  of the manifest itself, as `sha256sum --check` reads it; bundles of before have none
 encoder.onnx/.bin  lower.onnx/.bin  upper.onnx/.bin  embed.bin  ple.bin  tokenizer.json
 """
 
@@ -19,7 +20,7 @@ from edge_assistant.runtime import Prompting
 
 FORMAT = 1
 """Of the manifest and everything it names; another number is another format."""
-MANIFEST = "manifest.json"
+MANIFEST, SEAL = "manifest.json", "manifest.sha256"
 _SMALL_BYTES = 64 << 20
 """Bundles up to this size are hashed at every opening."""
 _AGAIN = "make the bundle again with `edge-assistant export`"
@@ -142,11 +143,23 @@ class Bundle:
                 )
 
     def verify(self) -> None:
-        """Read every file and compare its hash. Raises BundleError."""
+        """Read every file and compare its hash, the manifest's own too. Raises BundleError."""
         self.check_sizes()
+        path = self.path(SEAL)
+        if path.exists() and path.read_bytes() != _seal(self.path(MANIFEST)):
+            raise BundleError(f"{self.path(MANIFEST)} was altered: its SHA-256 is not the one in {SEAL}", _AGAIN)
         for name, entry in self.manifest.files.items():
             if sha256(self.path(name)) != entry.sha256:
                 raise BundleError(f"{self.path(name)} was altered: its SHA-256 is not the manifest's", _AGAIN)
+
+
+def seal(folder: Path) -> None:
+    """Write down the manifest's hash: no byte of a bundle can change without a trace."""
+    (folder / SEAL).write_bytes(_seal(folder / MANIFEST))
+
+
+def _seal(manifest: Path) -> bytes:
+    return f"{sha256(manifest)}  {manifest.name}\n".encode()
 
 
 def sha256(path: Path) -> str:

@@ -2,8 +2,10 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,13 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edge_assistant.errors import BundleError, CheckpointError, UsageError
-from edge_assistant.gemma4.bundle import MANIFEST, Bundle, FileEntry, Manifest, Quantisation, sha256
+from edge_assistant.gemma4.bundle import MANIFEST, Bundle, Manifest, Quantisation, seal
 from edge_assistant.gemma4.cache import Blocks
 from edge_assistant.gemma4.checkpoint import Checkpoint
 from edge_assistant.gemma4.config import Config, read_features, read_json
 from edge_assistant.gemma4.decoder import EMBEDDING, PLE, build_lower, build_upper
 from edge_assistant.gemma4.encoder import build_encoder
-from edge_assistant.gemma4.folder import appearing
+from edge_assistant.gemma4.finished import Finished
+from edge_assistant.gemma4.folder import appearing, resuming
 from edge_assistant.gemma4.graph import Advance, Weights
 from edge_assistant.gemma4.tables import TableShape, write_table
 from edge_assistant.gemma4.tokens import Tokens
@@ -39,13 +42,15 @@ def export(
     table_bits: int = 8,
     prompting: Prompting | None = None,
     blocks: Blocks | None = None,
+    resume: str = "",
     progress: bool = True,
 ) -> Bundle:
     """Make a bundle of a Gemma 4 checkpoint that hears.
 
     `checkpoint`: its folder, or its tensors opened. The bundle appears under its name only when it is whole. `decoder_bits` and
-    `encoder_bits`: 4, 8, or None for float32; `table_bits`: 4, 8 or 32; `block`: weights that share a scale. `progress` shows a
-    bar on stderr where that is a terminal.
+    `encoder_bits`: 4, 8, or None for float32; `table_bits`: 4, 8 or 32; `block`: weights that share a scale. `resume` names
+    exactly these tensors (see `fingerprint`): what a run of the same name and settings had finished when it was killed or
+    interrupted is kept; "" starts afresh. `progress` shows a bar on stderr where that is a terminal.
     Raises CheckpointError when the checkpoint cannot become a bundle, UsageError when the name is taken.
     """
     if (
@@ -58,10 +63,10 @@ def export(
             f"cannot quantise to {decoder_bits}, {encoder_bits} and {table_bits} bits in blocks of {block}",
             "decoder and encoder take 4, 8 or none, tables 4, 8 or 32, blocks 16, 32, 64, 128 or 256",
         )
-    with appearing(bundle) as part:
+    with resuming(bundle) if resume else appearing(bundle) as part:
         work = _Export(checkpoint, Quantisation(decoder_bits, encoder_bits, block), table_bits, prompting, blocks or Blocks())
         with _bar(progress, work.weights) as advance:
-            work.write(part, advance)
+            work.write(part, resume, advance)
     return Bundle.open(bundle)
 
 
@@ -106,17 +111,8 @@ class _Export:
             )
         return TableShape(rows, width, bits)
 
-    def write(self, part: Path, advance: Advance) -> None:
-        """Every file of the bundle, the manifest last."""
-        q = self.quantisation
-        self._graph(part, "encoder", q.encoder_bits, lambda w, p: build_encoder(self.config, w, p), advance)
-        self._graph(part, "lower", q.decoder_bits, lambda w, p: build_lower(self.config, self.blocks, w, p), advance)
-        self._graph(part, "upper", q.decoder_bits, lambda w, p: build_upper(self.config, self.blocks, w, p), advance)
-        write_table(part / "embed.bin", self.embed, self.checkpoint.rows(EMBEDDING), advance)
-        if self.ple:
-            write_table(part / "ple.bin", self.ple, self.checkpoint.rows(PLE), advance)
-        shutil.copyfile(self.folder / "tokenizer.json", part / "tokenizer.json")
-        files = {path.name: FileEntry(path.stat().st_size, sha256(path)) for path in sorted(part.iterdir())}
+    def write(self, part: Path, resume: str, advance: Advance) -> None:
+        """Every file of the bundle that is not finished, the manifest last."""
         manifest = Manifest(
             source=self.folder.resolve().name,
             maker=f"edge-assistant {version('edge-assistant')}",
@@ -127,9 +123,32 @@ class _Export:
             blocks=self.blocks,
             embed=self.embed,
             ple=self.ple,
-            files=files,
+            files={},
         )
-        (part / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        finished = Finished(part, resume + manifest.to_json())
+        for names, make in self._steps(part, advance):
+            if names not in finished:
+                make()
+                finished.add(*names)
+        files = dict(sorted(finished.files.items()))
+        (part / MANIFEST).write_text(replace(manifest, files=files).to_json(), encoding="utf-8")
+        seal(part)
+        finished.close()
+
+    def _steps(self, part: Path, advance: Advance) -> Iterator[tuple[tuple[str, ...], Callable[[], object]]]:
+        """The files that are made together, and what makes them."""
+        q, embed, ple = self.quantisation, self.embed, self.ple
+        graphs: list[tuple[str, int | None, Callable[[Weights, Path], None]]] = [
+            ("encoder", q.encoder_bits, lambda w, p: build_encoder(self.config, w, p)),
+            ("lower", q.decoder_bits, lambda w, p: build_lower(self.config, self.blocks, w, p)),
+            ("upper", q.decoder_bits, lambda w, p: build_upper(self.config, self.blocks, w, p)),
+        ]
+        for name, bits, build in graphs:
+            yield (f"{name}.onnx", f"{name}.bin"), partial(self._graph, part, name, bits, build, advance)
+        yield ("embed.bin",), lambda: write_table(part / "embed.bin", embed, self.checkpoint.rows(EMBEDDING), advance)
+        if ple:
+            yield ("ple.bin",), lambda: write_table(part / "ple.bin", ple, self.checkpoint.rows(PLE), advance)
+        yield ("tokenizer.json",), lambda: shutil.copyfile(self.folder / "tokenizer.json", part / "tokenizer.json")
 
     def _graph(self, part: Path, name: str, bits: int | None, build: Callable[[Weights, Path], None], advance: Advance) -> None:
         weights = Weights(part / f"{name}.bin", self.checkpoint, bits, self.quantisation.block, advance)

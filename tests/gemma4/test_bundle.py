@@ -6,7 +6,7 @@ import pytest
 
 from edge_assistant.errors import BundleError
 from edge_assistant.gemma4 import bundle as bundle_module
-from edge_assistant.gemma4.bundle import MANIFEST, Bundle
+from edge_assistant.gemma4.bundle import MANIFEST, SEAL, Bundle
 from edge_assistant.runtime import Prompting
 
 
@@ -31,7 +31,7 @@ def test_a_whole_bundle_opens(bundle: Path) -> None:
     assert opened.manifest.prompting == Prompting()
     assert opened.manifest.quantisation.decoder_bits is None
     assert opened.manifest.ple is not None
-    assert set(opened.manifest.files) == {path.name for path in bundle.iterdir()} - {MANIFEST}
+    assert set(opened.manifest.files) == {path.name for path in bundle.iterdir()} - {MANIFEST, SEAL}
     assert len(opened.identity) == 64
 
 
@@ -95,4 +95,5 @@ def test_a_model_that_cannot_run(copy: Path) -> None:
 def test_identity_is_the_manifest(bundle: Path, copy: Path) -> None:
     assert Bundle.open(copy).identity == Bundle.open(bundle).identity
     change(copy, source="another")
+    (copy / SEAL).unlink()
     assert Bundle.open(copy).identity != Bundle.open(bundle).identity

@@ -112,7 +112,7 @@ def test_bits_nobody_has(copy: Path, tmp_path: Path, wish: dict[str, int]) -> No
         export(copy, tmp_path / "bundle", **wish)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("step", ["build_encoder", "build_upper", "write_table", "sha256", "settle"])
+@pytest.mark.parametrize("step", ["build_encoder", "build_upper", "write_table", "seal", "settle"])
 @pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_failure_leaves_nothing(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, fault: BaseException
