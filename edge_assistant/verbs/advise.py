@@ -1,0 +1,96 @@
+"""`edge-assistant advise`: which member of the Gemma 4 family to run on this machine, or on another, and why."""
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_assistant.advise import Advice
+    from edge_assistant.machine import Machine
+
+HELP = "say which model to run on this machine, and why"
+EXAMPLE = """\
+examples:
+  edge-assistant advise
+  edge-assistant advise --like pi5-8gb
+  edge-assistant advise --json | jq -r '.commands[]'
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what it takes."""
+    parser.add_argument("--like", metavar="KIND", help="answer for such a machine; an unknown KIND lists those that are known")
+    parser.add_argument("--json", action="store_true", help="one object on stdout")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do it. Raises UsageError."""
+    from edge_assistant.advise import advise  # noqa: PLC0415
+    from edge_assistant.errors import UsageError  # noqa: PLC0415
+    from edge_assistant.machine import KNOWN, read_machine  # noqa: PLC0415
+    from edge_assistant.places import cache_folder  # noqa: PLC0415
+
+    if args.like is not None and args.like not in KNOWN:
+        raise UsageError(f"no machine is known as {args.like!r}", f"known are {', '.join(KNOWN)}")
+    advice = advise(KNOWN[args.like] if args.like else read_machine(cache_folder()))
+    if args.json:
+        json.dump(_as_json(advice), sys.stdout, ensure_ascii=False)
+        print()
+    else:
+        _show(advice)
+
+
+def _as_json(advice: "Advice") -> dict[str, object]:
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from edge_assistant.advise import FORMULA  # noqa: PLC0415
+
+    machine = {**asdict(advice.machine), "features": sorted(advice.machine.features)}
+    return {
+        "machine": machine,
+        "run": advice.chosen.name,
+        "models": [asdict(row) for row in advice.rows],
+        "text": advice.text,
+        "notes": advice.notes,
+        "memory": FORMULA,
+        "commands": advice.commands,
+    }
+
+
+def _show(advice: "Advice") -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    from edge_assistant.advise import FORMULA  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    console.print(Text(_describe(advice.machine)), soft_wrap=True)
+    table = Table(expand=False, pad_edge=False)
+    for title in ("model", "", "needs", "hears", "suits", "here"):
+        table.add_column(title, justify="right" if title == "needs" else "left", no_wrap=title in ("model", "", "needs"))
+    for row in advice.rows:
+        cells = (row.title, row.verdict, f"{row.memory_bytes / 1e9:.1f} GB", "yes" if row.hears else "no", row.suits, row.reason)
+        table.add_row(*map(Text, cells), style="bold" if row is advice.chosen else "")
+    console.print(table)
+    for note in (*advice.notes, FORMULA):
+        console.print(Text(f"· {note}"))
+    console.print(Text("\nRun:"))
+    for command in advice.commands:
+        console.print(Text(f"  {command}"), soft_wrap=True)
+
+
+def _describe(machine: "Machine") -> str:
+    """One line."""
+    parts = [
+        machine.name,
+        machine.architecture,
+        f"{machine.cores} cores",
+        f"{machine.memory_bytes / 1e9:.1f} GB of memory",
+        *(f"{gpu.name}, {gpu.memory_bytes / 1e9:.1f} GB" for gpu in machine.gpus),
+        *([f"{machine.disk_bytes / 1e9:.0f} GB of disk free"] if machine.disk_bytes is not None else []),
+        *([f"{machine.temperature_c:.0f} °C"] if machine.temperature_c is not None else []),
+        " ".join(sorted(machine.features)),
+    ]
+    return " · ".join(part for part in parts if part)
