@@ -5,7 +5,7 @@ import queue
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge_assistant.assembly import make_brain, make_tools
@@ -14,6 +14,7 @@ from edge_assistant.attention import AttentionConfig
 from edge_assistant.button import Button, GpioButtons, KeyButtons
 from edge_assistant.ears import EchoEars, Heard, PlainEars, Spot
 from edge_assistant.echo import Echo
+from edge_assistant.echo.system import find_cancelled
 from edge_assistant.endpoint import EndpointConfig
 from edge_assistant.frames import Due, Event, Frame, Muted, Released, Stopped, Woken
 from edge_assistant.journal import AudioRecord, Journal
@@ -76,6 +77,11 @@ def talk(config: TalkConfig, parts: Parts, ready: Callable[[str, str], None] = l
     """
     inbox: queue.SimpleQueue[Frame | Event | None] = queue.SimpleQueue()
     echo = Echo(config.echo)
+    if config.echo == "system":
+        cancelled = find_cancelled()
+        config = replace(
+            config, microphone=config.microphone or cancelled.microphone, loudspeaker=config.loudspeaker or cancelled.loudspeaker
+        )
     timers = Timers(time.monotonic)
     tools = make_tools(timers)
     with ExitStack() as stack:
@@ -142,7 +148,7 @@ def talk(config: TalkConfig, parts: Parts, ready: Callable[[str, str], None] = l
 
 def _wait_for_sound(microphone: Microphone) -> None:
     """A device tells what it is with its first block; one that gives none has its own troubles."""
-    deadline = time.monotonic() + 1
+    deadline = time.monotonic() + 3
     while not microphone.used and time.monotonic() < deadline:
         time.sleep(FRAME_S)
 

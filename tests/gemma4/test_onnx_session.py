@@ -140,7 +140,7 @@ def test_a_turn_moves_to_an_earlier_place_as_if_it_had_always_been_there(model: 
         moved.paste(stretch)
     assert moved.position == plain.position
     assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(keys_of(moved), keys_of(plain), strict=True))
-    assert answer(moved) == answer(plain)
+    assert [token.id for token in answer(moved)] == [token.id for token in answer(plain)]
     copied = moved.copy(begin, moved.position)  # what was pasted can be copied again
     moved.cut(begin)
     moved.paste(copied)

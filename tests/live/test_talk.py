@@ -123,3 +123,16 @@ def test_what_cannot_be_is_one_line(options, line):
     assert ended.stderr.startswith("edge-assistant: ")
     assert line in ended.stderr
     assert ended.stdout == ""
+
+
+def test_the_servers_own_canceller_is_used_or_told_to_be_missing():
+    with Room() as room:
+        room.furnish()
+        ended = subprocess.run([PROGRAM, "talk", "--echo", "system"], capture_output=True, text=True, timeout=30, check=False)
+        assert ended.returncode == 2
+        assert "pactl load-module module-echo-cancel" in ended.stderr
+        room.pactl("load-module", "module-echo-cancel", "source_master=mic", "sink_master=speaker", "aec_method=null")
+        with talking("--echo", "system", "--seconds", "3") as program:
+            line = listening(program)[-1]
+    assert "mic.echo-cancel" in line
+    assert "speaker.echo-cancel" in line
