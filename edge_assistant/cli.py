@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from edge_assistant.errors import EdgeAssistantError
-from edge_assistant.verbs import advise, ask, devices, echo_test, export, mic_test, replay, talk
+from edge_assistant.verbs import advise, ask, devices, echo_test, export, mic_test, models, replay, talk
 
 VERBS = {
     "talk": talk,
@@ -19,6 +19,7 @@ VERBS = {
     "echo-test": echo_test,
     "replay": replay,
     "export": export,
+    "models": models,
     "advise": advise,
 }
 

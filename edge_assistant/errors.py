@@ -8,6 +8,8 @@ EdgeAssistantError          one clear line: what is wrong; `mend` says what to d
 ├── EchoError               an echo canceller that is not installed, or not set up
 ├── VoiceError              no voice can speak
 ├── JournalError            a journal that cannot be read, or whose decisions are other ones now
+├── FetchError              a model that cannot be fetched from where it lies
+├── StorageError            no room, or a folder that cannot be written
 ├── CheckpointError         a published checkpoint that cannot become a bundle
 ├── BundleError             a bundle that is absent, altered, incomplete or of another version
 └── ContextFull             the conversation no longer fits the model's cache
@@ -49,6 +51,14 @@ class VoiceError(EdgeAssistantError):
 
 class JournalError(EdgeAssistantError):
     """A journal that cannot be read, or whose decisions are other ones now."""
+
+
+class FetchError(EdgeAssistantError):
+    """A model that cannot be fetched from where it lies."""
+
+
+class StorageError(EdgeAssistantError):
+    """No room, or a folder that cannot be written."""
 
 
 class CheckpointError(EdgeAssistantError):

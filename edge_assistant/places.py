@@ -8,5 +8,14 @@ _NAME = "edge-assistant"
 
 def cache_folder() -> Path:
     """What can be made again: `$XDG_CACHE_HOME/edge-assistant`, or under `~/.cache`. May not exist yet."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / _NAME
+    return _base("XDG_CACHE_HOME", ".cache")
+
+
+def data_folder() -> Path:
+    """What is kept, models above all: `$XDG_DATA_HOME/edge-assistant`, or under `~/.local/share`. May not exist yet."""
+    return _base("XDG_DATA_HOME", ".local/share")
+
+
+def _base(variable: str, otherwise: str) -> Path:
+    base = os.environ.get(variable, "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / otherwise) / _NAME

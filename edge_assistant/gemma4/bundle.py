@@ -110,13 +110,8 @@ class Bundle:
 
         Raises BundleError: absent, of another version, a file missing, cut short or altered.
         """
+        content = _read(folder)
         path = folder / MANIFEST
-        try:
-            content = path.read_bytes()
-        except OSError as fault:
-            raise BundleError(
-                f"{folder} holds no bundle: {fault.strerror}", "name the folder of a bundle, or export one"
-            ) from fault
         manifest = Manifest.from_json(content.decode("utf-8", "replace"), path)
         try:
             config = Config.parse(manifest.model, manifest.features)
@@ -127,6 +122,11 @@ class Bundle:
         if sum(entry.bytes for entry in manifest.files.values()) <= _SMALL_BYTES:
             bundle.verify()
         return bundle
+
+    @staticmethod
+    def read_manifest(folder: Path) -> Manifest:
+        """Only that. Raises BundleError."""
+        return Manifest.from_json(_read(folder).decode("utf-8", "replace"), folder / MANIFEST)
 
     def path(self, name: str) -> Path:
         return self.folder / name
@@ -151,6 +151,13 @@ class Bundle:
         for name, entry in self.manifest.files.items():
             if sha256(self.path(name)) != entry.sha256:
                 raise BundleError(f"{self.path(name)} was altered: its SHA-256 is not the manifest's", _AGAIN)
+
+
+def _read(folder: Path) -> bytes:
+    try:
+        return (folder / MANIFEST).read_bytes()
+    except OSError as fault:
+        raise BundleError(f"{folder} holds no bundle: {fault.strerror}", "name the folder of a bundle, or export one") from fault
 
 
 def seal(folder: Path) -> None:

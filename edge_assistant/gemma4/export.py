@@ -4,10 +4,11 @@ import shutil
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -30,6 +31,26 @@ _MATRIX_BITS = (4, 8, None)
 _TABLE_BITS = (4, 8, 32)
 _BLOCKS = (16, 32, 64, 128, 256)
 _UNREAD = ("vision_config", "architectures", "dtype", "torch_dtype", "transformers_version")
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How a bundle is built."""
+
+    quantisation: Quantisation = field(default_factory=lambda: Quantisation(4, 8, 32))
+    table_bits: int = 8
+    prompting: Prompting = field(default_factory=Prompting)
+
+    def options(self) -> dict[str, Any]:
+        """As `export` takes them."""
+        q = self.quantisation
+        return {
+            "decoder_bits": q.decoder_bits,
+            "encoder_bits": q.encoder_bits,
+            "block": q.block,
+            "table_bits": self.table_bits,
+            "prompting": self.prompting,
+        }
 
 
 def export(
@@ -70,6 +91,27 @@ def export(
     return Bundle.open(bundle)
 
 
+def bundle_bytes(config: Config, quantisation: Quantisation, table_bits: int) -> int:
+    """Room that a bundle takes, rounded up: told before there are weights."""
+    text, block = config.text, quantisation.block
+    decoder, table, encoder = _weights(config)
+
+    def size(weights: int, bits: int | None, group: int) -> int:
+        return weights * 4 if bits in (None, 32) else weights * bits // 8 + weights * 4 // group
+
+    graphs = size(decoder + text.vocab * text.hidden, quantisation.decoder_bits, block)
+    graphs += size(encoder, quantisation.encoder_bits, block)
+    # norms, convolutions, graphs and the tokenizer are a tenth and a little at most
+    return (graphs + size(table, table_bits, 64)) * 11 // 10 + (32 << 20)
+
+
+def _weights(config: Config) -> tuple[int, int, int]:
+    """Of the decoder's layers, of the tables and of the encoder, about."""
+    text, audio = config.text, config.audio
+    decoder = sum(3 * text.hidden * layer.mlp + 2 * text.heads * layer.head_dim * text.hidden for layer in text.layers)
+    return decoder, text.vocab * text.hidden + text.ple_vocab * text.ple * len(text.layers), audio.layers * 23 * audio.hidden**2
+
+
 class _Export:
     """One run, checked before anything is written."""
 
@@ -98,11 +140,7 @@ class _Export:
     @property
     def weights(self) -> int:
         """How many weights there are to read, about."""
-        text = self.config.text
-        tables = text.vocab * text.hidden * 2 + text.ple_vocab * text.ple * len(text.layers)
-        decoder = sum(3 * text.hidden * layer.mlp + 2 * text.heads * layer.head_dim * text.hidden for layer in text.layers)
-        audio = self.config.audio
-        return tables + decoder + audio.layers * 23 * audio.hidden**2
+        return sum(_weights(self.config)) + self.config.text.vocab * self.config.text.hidden
 
     def _table(self, name: str, rows: int, width: int, bits: int) -> TableShape:
         if self.checkpoint.shape(name) != (rows, width):

@@ -2,9 +2,13 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_assistant.errors import UsageError
 from edge_assistant.runtime import Prompting
+
+if TYPE_CHECKING:
+    from edge_assistant.gemma4.export import Making
 
 HELP = "make a bundle from a Gemma 4 checkpoint"
 EXAMPLE = """\
@@ -21,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint", type=Path, metavar="CHECKPOINT", help="folder with config.json, tokenizer.json and *.safetensors"
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder to make; it must not exist")
+    add_making(parser)
+
+
+def add_making(parser: argparse.ArgumentParser) -> None:
+    """Declare how a bundle can be built."""
     parser.add_argument(
         "--bits", choices=["4", "8", "fp32"], default="4", help="decoder weights; the encoder has 8 bits, or fp32 with fp32 (4)"
     )
@@ -40,20 +49,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> None:
-    """Do it. Raises CheckpointError or UsageError."""
-    from edge_assistant.gemma4.export import export  # noqa: PLC0415
+def making(args: argparse.Namespace) -> "Making":
+    """How it is to be built. Raises UsageError."""
+    from edge_assistant.gemma4.bundle import Quantisation  # noqa: PLC0415
+    from edge_assistant.gemma4.export import Making  # noqa: PLC0415
 
     if not 0 <= args.min_call_probability <= 1:
         raise UsageError(f"--min-call-probability is {args.min_call_probability}", "give it a probability, 0 to 1")
     exact = args.bits == "fp32"
-    export(
-        args.checkpoint,
-        args.bundle,
-        decoder_bits=None if exact else int(args.bits),
-        encoder_bits=None if exact else 8,
-        table_bits=32 if exact else args.tables,
-        block=args.block,
-        prompting=Prompting(system=not args.no_system, min_call_probability=args.min_call_probability),
+    return Making(
+        Quantisation(None if exact else int(args.bits), None if exact else 8, args.block),
+        32 if exact else args.tables,
+        Prompting(system=not args.no_system, min_call_probability=args.min_call_probability),
     )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do it. Raises CheckpointError or UsageError."""
+    from edge_assistant.gemma4.export import export  # noqa: PLC0415
+
+    export(args.checkpoint, args.bundle, **making(args).options())
     print(args.bundle)

@@ -1,0 +1,182 @@
+"""Installs models: fetched or found in a folder, built, verified, and only then under their name.
+
+models/e2b           a whole bundle
+models/.e2b.fetch/   its checkpoint while it is fetched: files appear one by one, each whole
+models/.e2b.part/    the bundle while it is built (see `gemma4.finished`)
+"""
+
+import errno
+import shutil
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge_assistant.errors import CheckpointError, EdgeAssistantError, FetchError, StorageError, UsageError
+from edge_assistant.gemma4.bundle import MANIFEST, SEAL, Bundle, sha256
+from edge_assistant.gemma4.config import Config, read_features, read_json
+from edge_assistant.gemma4.export import Making, bundle_bytes, export
+from edge_assistant.gemma4.finished import fingerprint
+from edge_assistant.gemma4.folder import check_free, resuming, unfinished
+from edge_assistant.models import KNOWN, installed_folder
+
+_SETTINGS = ("config.json", "processor_config.json", "preprocessor_config.json", "tokenizer.json")
+_INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
+_MARGIN_BYTES = 256 << 20
+"""Left free for everybody else."""
+
+
+def fetch(model: str, name: str, making: Making, *, revision: str | None = None, keep: bool = False) -> Bundle:
+    """Fetch a known model or a repository from the hub, build it and verify it. `keep` keeps the checkpoint.
+
+    Raises FetchError, CheckpointError, StorageError or UsageError; what arrived whole waits for the next try.
+    """
+    from edge_assistant import hub  # noqa: PLC0415 nothing but this may load what opens connections
+
+    repository = KNOWN.get(model, model)
+    target = installed_folder(name)
+    folder = fetched(target) / repository.rpartition("/")[2]
+    with _storing(target.parent):
+        check_free(target)
+        progress = sys.stderr.isatty()
+        listing = hub.listing(repository, revision)
+        folder.mkdir(parents=True, exist_ok=True)
+        there = [file.name for file in listing.files]
+        hub.download(listing, [file for file in (*_SETTINGS, _INDEX) if file in there], folder, progress=progress)
+        weights = _weight_files(folder, there, repository)
+        need = hub.missing(listing, weights, folder)
+        _check_space(target.parent, need, _room(folder, making), f"fetch {repository}")
+        hub.download(listing, weights, folder, progress=progress)
+    bundle = build(folder, name, making)
+    if not keep:
+        shutil.rmtree(fetched(target))
+    return bundle
+
+
+def take(source: Path, name: str, making: Making) -> Bundle:
+    """Install what a folder or a stick holds, with no network: a bundle is copied, a checkpoint is built.
+
+    It may lie in the folder itself or in one of it that has the model's name. Raises as `fetch` does.
+    """
+    source = source.expanduser()
+    names = [".", name, KNOWN.get(name, name).rpartition("/")[2]]
+    for folder in (source / each for each in names):
+        if (folder / MANIFEST).is_file():
+            return _copy(folder, name)
+        if (folder / "config.json").is_file():
+            return build(folder, name, making)
+    raise FetchError(
+        f"{source} holds neither a bundle nor a checkpoint, nor has it a folder {names[2]}",
+        "name the folder with manifest.json, or with config.json and *.safetensors",
+    )
+
+
+def build(checkpoint: Path, name: str, making: Making) -> Bundle:
+    """Build a checkpoint folder into an installed model and verify it; goes on where a killed run was.
+
+    Raises CheckpointError, StorageError or UsageError.
+    """
+    target = installed_folder(name)
+    with _storing(target.parent):
+        check_free(target)
+        room = _room(checkpoint, making) - _used(unfinished(target))
+        _check_space(target.parent, 0, max(0, room), f"build {name}")
+        bundle = export(checkpoint, target, resume=fingerprint(checkpoint), **making.options())
+        bundle.verify()
+    return bundle
+
+
+def remove(name: str) -> list[Path]:
+    """Remove an installed model and what is left of unfinished tries; returns what was removed. Raises UsageError."""
+    target = installed_folder(name)
+    gone = [folder for folder in (target, unfinished(target), fetched(target)) if folder.is_dir()]
+    if not gone:
+        raise UsageError(f"no model {name} is installed", "see `edge-assistant models list`")
+    with _storing(target.parent):
+        for folder in gone:
+            # out of the way in one step: half a bundle is never under the name
+            doomed = folder.rename(folder.with_name(f".{name}.removed")) if folder == target else folder
+            shutil.rmtree(doomed)
+    return gone
+
+
+def fetched(target: Path) -> Path:
+    """Where a model's checkpoint is fetched to."""
+    return target.parent / f".{target.name}.fetch"
+
+
+def _weight_files(folder: Path, there: list[str], repository: str) -> list[str]:
+    """Which files hold the weights; refuses before they are fetched what could not be built afterwards."""
+    if not (folder / "config.json").exists():
+        raise CheckpointError(f"{repository} holds no config.json", "name the repository of a Gemma 4 checkpoint in safetensors")
+    Config.parse(read_json(folder / "config.json"), read_features(folder))
+    if (folder / _INDEX).exists():
+        shards: dict[str, str] = read_json(folder / _INDEX).get("weight_map", {})
+        weights = sorted(set(shards.values()))
+    else:
+        weights = [_SINGLE]
+    absent = [file for file in ("tokenizer.json", *weights) if file not in there]
+    if absent:
+        raise CheckpointError(f"{repository} holds no {absent[0]}", "name the repository of a whole Gemma 4 checkpoint")
+    return weights
+
+
+def _copy(folder: Path, name: str) -> Bundle:
+    source = Bundle.open(folder)
+    target = installed_folder(name)
+    files = {**source.manifest.files}
+    with _storing(target.parent):
+        check_free(target)
+        _check_space(target.parent, 0, sum(entry.bytes for entry in files.values()), f"copy {name}")
+        with resuming(target) as part:
+            for file, entry in files.items():
+                copy = part / file
+                if not (copy.is_file() and copy.stat().st_size == entry.bytes and sha256(copy) == entry.sha256):
+                    shutil.copyfile(source.path(file), copy)
+            for file in (MANIFEST, SEAL):
+                if source.path(file).exists():
+                    shutil.copyfile(source.path(file), part / file)
+            for path in part.iterdir():
+                if path.name not in (*files, MANIFEST, SEAL):
+                    path.unlink()
+            Bundle.open(part).verify()
+    return Bundle.open(target)
+
+
+def _room(checkpoint: Path, making: Making) -> int:
+    config = Config.parse(read_json(checkpoint / "config.json"), read_features(checkpoint))
+    return bundle_bytes(config, making.quantisation, making.table_bits)
+
+
+def _check_space(folder: Path, fetch_bytes: int, build_bytes: int, what: str) -> None:
+    """Say what is needed, and refuse before the first byte if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    free, need = shutil.disk_usage(folder).free, fetch_bytes + build_bytes + _MARGIN_BYTES
+    parts = [f"{size(fetch_bytes)} to fetch"] * (fetch_bytes > 0) + [f"{size(build_bytes)} for the bundle"]
+    told = f"to {what} takes {' and '.join(parts)}; {size(free)} are free in {folder}"
+    if free < need:
+        raise StorageError(f"no room {told}", f"free {size(need - free)}, or set XDG_DATA_HOME to a folder on a larger disk")
+    print(f"edge-assistant: {told}", file=sys.stderr)
+
+
+def size(count: int) -> str:
+    """Bytes as people read them."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
+def _used(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir()) if folder.is_dir() else 0
+
+
+@contextmanager
+def _storing(folder: Path) -> Generator[None]:
+    """A disk that is full or cannot be written, in one line."""
+    try:
+        yield
+    except EdgeAssistantError:
+        raise
+    except OSError as fault:
+        what = f"{fault.filename or folder}: {fault.strerror or fault}"
+        if fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageError(what, "free some room and run the same command again") from fault
+        raise StorageError(what, "see that the folder can be written, or set XDG_DATA_HOME to another") from fault

@@ -1,0 +1,193 @@
+"""`edge-assistant models`: lists, fetches, builds, verifies and removes models."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_assistant.errors import BundleError, UsageError
+from edge_assistant.verbs.export import add_making, making
+
+if TYPE_CHECKING:
+    from edge_assistant.gemma4.bundle import Bundle
+
+HELP = "list, fetch, build, verify or remove models"
+EXAMPLE = """\
+examples:
+  edge-assistant models list
+  edge-assistant models fetch e2b
+  edge-assistant talk --model e2b
+"""
+
+_LIST = "examples:\n  edge-assistant models list\n  edge-assistant models list --json\n"
+_FETCH = """\
+examples:
+  edge-assistant models fetch e2b
+  edge-assistant models fetch OWNER/REPOSITORY --name mine
+  edge-assistant models fetch e2b --from /media/stick
+
+Nothing is lost when it is cut off or stopped: the same command goes on where it was.
+HF_TOKEN holds the token for gated and private repositories, HF_ENDPOINT the address of another hub.
+"""
+_BUILD = """\
+examples:
+  edge-assistant models build ~/gemma-4-E2B-it --name e2b
+  edge-assistant models build ~/gemma-4-E2B-it --name small --block 128 --tables 4
+"""
+_VERIFY = "examples:\n  edge-assistant models verify\n  edge-assistant models verify e2b\n"
+_REMOVE = "example: edge-assistant models remove e2b\n"
+_PATH = "example: du -sh $(edge-assistant models path e2b)\n"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what it takes."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, help: str, example: str) -> argparse.ArgumentParser:
+        sub = actions.add_parser(
+            name, help=help, description=help, epilog=example, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        sub.add_argument("--json", action="store_true", help="for programs")
+        return sub
+
+    action("list", "what is here and what can be fetched", _LIST)
+    fetch = action("fetch", "fetch a model from the hub or a folder, build it and verify it", _FETCH)
+    fetch.add_argument("model", metavar="MODEL", help="e2b, e4b, or the id of a repository: OWNER/NAME")
+    fetch.add_argument("--from", dest="source", type=Path, metavar="FOLDER", help="take it from here, with no network")
+    fetch.add_argument("--revision", metavar="REVISION", help="branch, tag or commit of the repository (main)")
+    fetch.add_argument("--keep", action="store_true", help="keep the fetched checkpoint too")
+    build = action("build", "build a checkpoint folder into an installed model and verify it", _BUILD)
+    build.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder with config.json, tokenizer.json, weights")
+    for sub, default in ((fetch, "the model's name, or the repository's"), (build, "the folder's name")):
+        sub.add_argument("--name", metavar="NAME", help=f"name to install it under ({default})")
+        add_making(sub)
+    verify = action("verify", "read every byte of a model and compare its hashes", _VERIFY)
+    verify.add_argument("names", nargs="*", metavar="NAME", help="name or folder (all that are here)")
+    remove = action("remove", "remove an installed model, and what is left of unfinished tries", _REMOVE)
+    remove.add_argument("name", metavar="NAME", help="its name")
+    path = action("path", "the folder of a model", _PATH)
+    path.add_argument("name", metavar="NAME", help="name or folder")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do it. Raises an EdgeAssistantError of `edge_assistant.install`, or BundleError."""
+    {"list": _list, "fetch": _fetch, "build": _build, "verify": _verify, "remove": _remove, "path": _path}[args.action](args)
+
+
+def _list(args: argparse.Namespace) -> None:
+    from edge_assistant.install import size  # noqa: PLC0415
+
+    rows = _rows()
+    if args.json:
+        print(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        room = size(row["bytes"]) if row["bytes"] else ""
+        print(f"{row['name']:<12} {row['state']:<14} {room:>9}  {row['source']}")
+
+
+def _rows() -> list[dict[str, Any]]:
+    from edge_assistant.gemma4.bundle import Bundle  # noqa: PLC0415
+    from edge_assistant.gemma4.folder import unfinished  # noqa: PLC0415
+    from edge_assistant.install import fetched  # noqa: PLC0415
+    from edge_assistant.models import KNOWN, SHIPPED, find_model, installed, models_folder  # noqa: PLC0415
+
+    rows: list[dict[str, Any]] = []
+
+    def add(name: str, state: str, folder: Path | None, source: str) -> None:
+        files = [path for path in folder.rglob("*") if path.is_file()] if folder else []
+        total = sum(path.stat().st_size for path in files)
+        rows.append({"name": name, "state": state, "folder": str(folder or ""), "bytes": total, "source": source})
+
+    here = installed()
+    for state, names in (("shipped", list(SHIPPED)), ("installed", list(here))):
+        for name in names:
+            try:
+                folder = find_model(name)
+                add(name, state, folder, Bundle.read_manifest(folder).source)
+            except BundleError as fault:
+                add(name, "broken", here.get(name), str(fault))
+    folder = models_folder()
+    for name in sorted({path.name[1:].rpartition(".")[0] for path in folder.glob(".*.*")} - set(here)):
+        for part in (fetched(folder / name), unfinished(folder / name)):
+            if part.is_dir():
+                add(name, "unfinished", part, "run the same command again to go on, or remove it")
+    for name, repository in KNOWN.items():
+        if name not in {row["name"] for row in rows}:
+            add(name, "can be fetched", None, repository)
+    return rows
+
+
+def _fetch(args: argparse.Namespace) -> None:
+    from edge_assistant.install import fetch, take  # noqa: PLC0415
+
+    name = args.name or args.model.rpartition("/")[2]
+    if args.source is not None:
+        if args.revision:
+            raise UsageError("--revision has no meaning with --from", "leave one of them out")
+        _tell(args, name, take(args.source, name, making(args)))
+    else:
+        _tell(args, name, fetch(args.model, name, making(args), revision=args.revision, keep=args.keep))
+
+
+def _build(args: argparse.Namespace) -> None:
+    from edge_assistant.install import build  # noqa: PLC0415
+
+    name = args.name or args.checkpoint.expanduser().resolve().name
+    _tell(args, name, build(args.checkpoint.expanduser(), name, making(args)))
+
+
+def _tell(args: argparse.Namespace, name: str, bundle: "Bundle") -> None:
+    print(json.dumps(_about(name, bundle)) if args.json else bundle.folder)
+
+
+def _about(name: str, bundle: "Bundle") -> dict[str, Any]:
+    total = sum(entry.bytes for entry in bundle.manifest.files.values())
+    return {
+        "name": name,
+        "folder": str(bundle.folder),
+        "bytes": total,
+        "files": len(bundle.manifest.files),
+        "source": bundle.manifest.source,
+        "identity": bundle.identity,
+    }
+
+
+def _verify(args: argparse.Namespace) -> None:
+    from edge_assistant.gemma4.bundle import Bundle  # noqa: PLC0415
+    from edge_assistant.install import size  # noqa: PLC0415
+    from edge_assistant.models import SHIPPED, find_model, installed  # noqa: PLC0415
+
+    results: list[dict[str, Any]] = []
+    first: BundleError | None = None
+    for name in args.names or [*SHIPPED, *installed()]:
+        try:
+            bundle = Bundle.open(find_model(name))
+            bundle.verify()
+        except BundleError as fault:
+            first = first or fault
+            results.append({"name": name, "whole": False, "fault": str(fault)})
+        else:
+            results.append({**_about(name, bundle), "whole": True})
+    if args.json:
+        print(json.dumps(results, indent=1))
+    else:
+        for result in results:
+            if result["whole"]:
+                print(f"{result['name']}: whole, {result['files']} files, {size(result['bytes'])}")
+    if first:
+        raise first
+
+
+def _remove(args: argparse.Namespace) -> None:
+    from edge_assistant.install import remove  # noqa: PLC0415
+
+    gone = [str(folder) for folder in remove(args.name)]
+    print(json.dumps(gone) if args.json else "\n".join(gone))
+
+
+def _path(args: argparse.Namespace) -> None:
+    from edge_assistant.models import find_model  # noqa: PLC0415
+
+    folder = find_model(args.name)
+    print(json.dumps({"name": args.name, "folder": str(folder)}) if args.json else folder)
