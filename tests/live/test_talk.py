@@ -131,8 +131,8 @@ def test_the_servers_own_canceller_is_used_or_told_to_be_missing():
         ended = subprocess.run([PROGRAM, "talk", "--echo", "system"], capture_output=True, text=True, timeout=30, check=False)
         assert ended.returncode == 2
         assert "pactl load-module module-echo-cancel" in ended.stderr
-        room.pactl("load-module", "module-echo-cancel", "source_master=mic", "sink_master=speaker", "aec_method=null")
+        room.pactl("load-module", "module-null-sink", "sink_name=ear")
+        room.pactl("load-module", "module-echo-cancel", "source_master=ear.monitor", "sink_master=air")
         with talking("--echo", "system", "--seconds", "3") as program:
             line = listening(program)[-1]
-    assert "mic.echo-cancel" in line
-    assert "speaker.echo-cancel" in line
+    assert "pulse:ear.monitor.echo-cancel, pulse:air.echo-cancel" in line
