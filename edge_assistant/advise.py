@@ -206,18 +206,18 @@ def _disk_notes(chosen: Row, machine: Machine) -> list[str]:
     bundle, published = member.bundle_bytes(chosen.block or BLOCKS[0]), member.published_bytes()
     need = f"The checkpoint takes {_gb(published)} of disk and the bundle {_gb(bundle)}"
     if machine.disk_bytes is None or bundle + published <= machine.disk_bytes:
-        return [f"{need}; the checkpoint may go when the bundle is made."]
+        return [f"{need}; the checkpoint is removed when the bundle is made."]
     if bundle <= machine.disk_bytes:
-        return [f"{need}, and {_gb(machine.disk_bytes)} are free: keep the checkpoint on another disk or a USB stick."]
+        free = f"{_gb(machine.disk_bytes)} are free"
+        return [f"{need}, and {free}: keep the checkpoint on another disk or a USB stick, and add --from FOLDER."]
     return [f"{need}, and {_gb(machine.disk_bytes)} are free: make room first."]
 
 
 def _commands(chosen: Row) -> tuple[str, ...]:
     if chosen.name == "pocket":
         return ("edge-assistant talk",)
-    folder, published = f"~/bundles/{chosen.name}", chosen.title.replace("Gemma", "gemma").replace(" ", "-") + "-it/"
     block = "" if chosen.block == BLOCKS[0] else f" --block {chosen.block}"
-    return (f"edge-assistant export {published} {folder}{block}", f"edge-assistant talk --model {folder}")
+    return (f"edge-assistant models fetch {chosen.name}{block}", f"edge-assistant talk --model {chosen.name}")
 
 
 def _member(name: str) -> Member:

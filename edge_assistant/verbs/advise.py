@@ -29,11 +29,11 @@ def run(args: argparse.Namespace) -> None:
     from edge_assistant.advise import advise  # noqa: PLC0415
     from edge_assistant.errors import UsageError  # noqa: PLC0415
     from edge_assistant.machine import KNOWN, read_machine  # noqa: PLC0415
-    from edge_assistant.places import cache_folder  # noqa: PLC0415
+    from edge_assistant.models import models_folder  # noqa: PLC0415
 
     if args.like is not None and args.like not in KNOWN:
         raise UsageError(f"no machine is known as {args.like!r}", f"known are {', '.join(KNOWN)}")
-    advice = advise(KNOWN[args.like] if args.like else read_machine(cache_folder()))
+    advice = advise(KNOWN[args.like] if args.like else read_machine(models_folder()))
     if args.json:
         json.dump(_as_json(advice), sys.stdout, ensure_ascii=False)
         print()

@@ -96,7 +96,7 @@ def test_memory_that_others_hold_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("disk", "words"), [(100, "may go when the bundle is made"), (12, "another disk or a USB stick"), (2, "make room first")]
+    ("disk", "words"), [(100, "is removed when the bundle is made"), (12, "another disk or a USB stick"), (2, "make room first")]
 )
 def test_disk(disk: int, words: str) -> None:
     assert words in notes(replace(KNOWN["pi5-8gb"], disk_bytes=disk * 10**9))
@@ -137,7 +137,7 @@ def test_the_verb_shows_the_table_and_ends_with_the_command(capsys: pytest.Captu
 
 
 def test_this_machine_in_json(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "not" / "there" / "yet"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "not" / "there" / "yet"))
     assert main(["advise", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["run"] == said["models"][0]["name"]
