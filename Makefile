@@ -15,9 +15,9 @@ DEBIAN_DEV := pulseaudio:pulseaudio pactl:pulseaudio-utils libasound_module_pcm_
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: setup ## a spoken question gets its spoken answer, with what happened when
-	$(RUN)/edge-assistant ask assets/demo/timer.wav --say answer.wav
-	@echo "The reply is in answer.wav."
+demo: setup ## spoken questions get their spoken answers, with what happened when
+	$(RUN)/edge-assistant ask assets/demo/timer.wav assets/demo/left.wav --say answer.wav
+	@echo "The replies are in answer.wav."
 
 test: setup-dev lint ## lint, strict typing and the whole suite
 	$(RUN)/python -m pytest
@@ -29,6 +29,7 @@ lint: setup-dev
 
 parity: setup-dev $(PARITY)/ready ## recompute the stored references with transformers in float64 and compare
 	$(PARITY)/bin/python tests/parity/make_references.py --check
+	$(PARITY)/bin/python tests/parity/make_adapter_references.py --check
 
 SETS ?= pocket-sets
 pocket-eval: setup-dev ## pocket on voices it has never heard; SETS=FOLDER, made as assets/pocket/recipe/README.md says
@@ -83,7 +84,7 @@ $(VENV)/ready-dev: $(VENV)/ready pyproject.toml
 
 $(PARITY)/ready: pyproject.toml
 	@[ -x $(PARITY)/bin/python ] || $(PYTHON) -m venv $(PARITY)
-	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) transformers==5.23.0 safetensors numpy ml-dtypes
+	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) transformers==5.23.0 peft==0.21.2 safetensors numpy ml-dtypes
 	@touch $@
 
 # The CPU build is enough; a machine that has another torch may name it.
