@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_assistant.errors import CheckpointError
-from edge_assistant.gemma4.config import read_json
+from edge_assistant.gemma4.config import read_features, read_json
+from edge_assistant.gemma4.ggml import Quantised
 
 _TYPES: dict[str, Any] = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 
@@ -32,6 +33,9 @@ class Entry:
 
 class Checkpoint:
     """The tensors of a folder: `model.safetensors`, or shards listed in `model.safetensors.index.json`."""
+
+    least_bits = 4
+    """Fewest that floats are quantised to: who publishes a quantised model leaves in floats what is to stay precise."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -50,6 +54,34 @@ class Checkpoint:
         for file in files:
             self._entries |= _read_header(file)
 
+    @property
+    def name(self) -> str:
+        """What a bundle calls its source."""
+        return self.folder.resolve().name
+
+    def config(self) -> dict[str, Any]:
+        """config.json. Raises CheckpointError."""
+        return read_json(self.folder / "config.json")
+
+    def features(self) -> dict[str, Any]:
+        """The feature extractor's settings; {} for its defaults. Raises CheckpointError."""
+        return read_features(self.folder)
+
+    def tokenizer(self) -> bytes:
+        """tokenizer.json. Raises CheckpointError."""
+        try:
+            return (self.folder / "tokenizer.json").read_bytes()
+        except OSError as fault:
+            raise CheckpointError(
+                f"{self.folder} has no tokenizer.json that can be read: {fault.strerror}",
+                "give the folder of a complete Gemma 4 checkpoint",
+            ) from fault
+
+    def template(self) -> str | None:
+        """The publisher's chat template, where there is one."""
+        path = self.folder / "chat_template.jinja"
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
     def __contains__(self, name: str) -> bool:
         return name in self._entries
 
@@ -62,6 +94,11 @@ class Checkpoint:
         if not entry.shape:
             return np.fromfile(entry.file, entry.dtype, 1, offset=entry.offset).reshape(())
         return np.memmap(entry.file, entry.dtype, "r", entry.offset, entry.shape)
+
+    def quantised(self, name: str) -> Quantised | None:
+        """The tensor in codes and scales, where it lies so in the file."""
+        self._entry(name)
+        return None
 
     def tensor(self, name: str, *shape: int) -> NDArray[np.float32]:
         """A small tensor, whole, as float32; of exactly this shape where one is given."""

@@ -1,6 +1,5 @@
 """A checkpoint folder becomes a bundle: tensor by tensor, in bounded memory, all or nothing."""
 
-import shutil
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -17,11 +16,12 @@ from edge_assistant.errors import BundleError, CheckpointError, UsageError
 from edge_assistant.gemma4.bundle import MANIFEST, Bundle, Manifest, Quantisation, seal
 from edge_assistant.gemma4.cache import Blocks
 from edge_assistant.gemma4.checkpoint import Checkpoint
-from edge_assistant.gemma4.config import Config, read_features, read_json
+from edge_assistant.gemma4.config import Config
 from edge_assistant.gemma4.decoder import EMBEDDING, PLE, build_lower, build_upper
 from edge_assistant.gemma4.encoder import build_encoder
 from edge_assistant.gemma4.finished import Finished
 from edge_assistant.gemma4.folder import appearing, resuming
+from edge_assistant.gemma4.gguf import opened
 from edge_assistant.gemma4.graph import Advance, Weights
 from edge_assistant.gemma4.tables import TableShape, write_table
 from edge_assistant.gemma4.tokens import Tokens
@@ -68,10 +68,11 @@ def export(
 ) -> Bundle:
     """Make a bundle of a Gemma 4 checkpoint that hears.
 
-    `checkpoint`: its folder, or its tensors opened. The bundle appears under its name only when it is whole. `decoder_bits` and
-    `encoder_bits`: 4, 8, or None for float32; `table_bits`: 4, 8 or 32; `block`: weights that share a scale. `resume` names
-    exactly these tensors (see `fingerprint`): what a run of the same name and settings had finished when it was killed or
-    interrupted is kept; "" starts afresh. `progress` shows a bar on stderr where that is a terminal.
+    `checkpoint`: its folder, its GGUF file with the projector's beside it, or its tensors opened; what lies quantised in a GGUF
+    file keeps its codes and scales. The bundle appears under its name only when it is whole. `decoder_bits` and `encoder_bits`:
+    4, 8, or None for float32; `table_bits`: 4, 8 or 32; `block`: weights that share a scale. `resume` names exactly these
+    tensors (see `fingerprint`): what a run of the same name and settings had finished when it was killed or interrupted is kept;
+    "" starts afresh. `progress` shows a bar on stderr where that is a terminal.
     Raises CheckpointError when the checkpoint cannot become a bundle, UsageError when the name is taken.
     """
     if (
@@ -123,14 +124,13 @@ class _Export:
         prompting: Prompting | None,
         blocks: Blocks,
     ) -> None:
-        self.folder = folder = checkpoint if isinstance(checkpoint, Path) else checkpoint.folder
+        self.checkpoint = opened(checkpoint) if isinstance(checkpoint, Path) else checkpoint
         self.quantisation, self.prompting, self.blocks = quantisation, prompting or Prompting(), blocks
-        self.model = read_json(folder / "config.json")
-        self.features = read_features(folder)
+        self.model, self.features = self.checkpoint.config(), self.checkpoint.features()
         self.config = Config.parse(self.model, self.features)
-        self.checkpoint = Checkpoint(folder) if isinstance(checkpoint, Path) else checkpoint
+        self.tokenizer, self.template = self.checkpoint.tokenizer(), self.checkpoint.template()
         try:
-            self.tokens = Tokens(folder / "tokenizer.json")
+            self.tokens = Tokens(self.checkpoint.folder / "tokenizer.json", self.tokenizer)
         except BundleError as fault:
             raise CheckpointError(fault.what, "give the folder of a complete Gemma 4 checkpoint") from fault
         self.embed = self._table(EMBEDDING, self.config.text.vocab, self.config.text.hidden, table_bits)
@@ -147,12 +147,14 @@ class _Export:
             raise CheckpointError(
                 f"{name} has shape {list(self.checkpoint.shape(name))}, not [{rows}, {width}] as config.json says"
             )
+        if own := self.checkpoint.quantised(name):
+            return TableShape(rows, width, own.format.bits, own.format.block)
         return TableShape(rows, width, bits)
 
     def write(self, part: Path, resume: str, advance: Advance) -> None:
         """Every file of the bundle that is not finished, the manifest last."""
         manifest = Manifest(
-            source=self.folder.resolve().name,
+            source=self.checkpoint.name,
             maker=f"edge-assistant {version('edge-assistant')}",
             model={key: value for key, value in self.model.items() if key not in _UNREAD},
             features={key: value for key, value in self.features.items() if key not in ("mel_filters", "window")},
@@ -183,10 +185,15 @@ class _Export:
         ]
         for name, bits, build in graphs:
             yield (f"{name}.onnx", f"{name}.bin"), partial(self._graph, part, name, bits, build, advance)
-        yield ("embed.bin",), lambda: write_table(part / "embed.bin", embed, self.checkpoint.rows(EMBEDDING), advance)
+        yield ("embed.bin",), partial(self._write_table, part, EMBEDDING, "embed.bin", embed, advance)
         if ple:
-            yield ("ple.bin",), lambda: write_table(part / "ple.bin", ple, self.checkpoint.rows(PLE), advance)
-        yield ("tokenizer.json",), lambda: shutil.copyfile(self.folder / "tokenizer.json", part / "tokenizer.json")
+            yield ("ple.bin",), partial(self._write_table, part, PLE, "ple.bin", ple, advance)
+        yield ("tokenizer.json",), lambda: (part / "tokenizer.json").write_bytes(self.tokenizer)
+        if (template := self.template) is not None:
+            yield ("chat_template.jinja",), lambda: (part / "chat_template.jinja").write_text(template, encoding="utf-8")
+
+    def _write_table(self, part: Path, tensor: str, name: str, shape: TableShape, advance: Advance) -> None:
+        write_table(part / name, shape, self.checkpoint.quantised(tensor) or self.checkpoint.rows(tensor), advance)
 
     def _graph(self, part: Path, name: str, bits: int | None, build: Callable[[Weights, Path], None], advance: Advance) -> None:
         weights = Weights(part / f"{name}.bin", self.checkpoint, bits, self.quantisation.block, advance)

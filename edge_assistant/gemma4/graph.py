@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_assistant.errors import CheckpointError
 from edge_assistant.gemma4.checkpoint import Checkpoint
+from edge_assistant.gemma4.ggml import Repacked
 from edge_assistant.gemma4.quantise import quantise
 
 MICROSOFT = "com.microsoft"
@@ -34,13 +36,24 @@ def slices(rows: int, width: int) -> Iterator[slice]:
         yield slice(begin, min(rows, begin + step))
 
 
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A linear layer's weight in the file."""
+
+    tensors: list[TensorProto]
+    """One of float32, transposed, or codes and scales."""
+    bits: int | None
+    """None for float32."""
+    block: int
+
+
 class Weights:
     """The tensors of one graph, written to one file in the order the graph asks for them."""
 
     def __init__(self, path: Path, source: Checkpoint, bits: int | None, block: int, advance: Advance) -> None:
         self.source = source
         self.bits = bits
-        """Of the matrices: 4, 8, or None for float32."""
+        """Of matrices that are floats in the checkpoint: 4, 8, or None for float32, and then of the quantised ones too."""
         self.block = block
         self._advance = advance
         self._name = path.name
@@ -69,27 +82,35 @@ class Weights:
             tensor.external_data.add(key=key, value=str(value))
         return tensor
 
-    def matrix(self, name: str, outputs: int, inputs: int, rows: slice) -> list[TensorProto]:
-        """Rows of a linear layer's weight, as one transposed float32 matrix or as quantised codes and scales."""
+    def matrix(self, name: str, outputs: int, inputs: int, rows: slice) -> Matrix:
+        """Rows of a linear layer's weight. What is quantised already keeps its codes and scales."""
         shape = self.source.shape(name)
         if shape[1:] != (inputs,) or rows.stop > shape[0] or rows.stop - rows.start != outputs:
             raise CheckpointError(f"{name} has shape {list(shape)}, not [{outputs}, {inputs}] as config.json says")
-        weight = self.source.rows(name)[rows]
         tag = name if rows.start == 0 else f"{name}.{rows.start}"
         if self.bits is None:
-            return [self.write(tag, self._columns(weight), np.float32, (inputs, outputs))]
-        bits, block = self.bits, self.block
+            weight = self.source.rows(name)[rows]
+            return Matrix([self.write(tag, self._columns(weight), np.float32, (inputs, outputs))], None, 0)
+        bits, block, read = self._reader(name, self.bits)
         blocks, scales = -(-inputs // block), list[NDArray[np.float32]]()
 
         def codes() -> Iterator[NDArray[np.uint8]]:
             for part in slices(outputs, inputs):
-                packed, scale = quantise(weight[part].astype(np.float32), bits, block)
+                packed, scale = read(slice(rows.start + part.start, rows.start + part.stop))
                 scales.append(scale)
-                self._advance(weight[part].size)
+                self._advance((part.stop - part.start) * inputs)
                 yield packed
 
         stored = self.write(f"{tag}.codes", codes(), np.uint8, (outputs, blocks, block * bits // 8))
-        return [stored, self.write(f"{tag}.scales", iter(scales), np.float32, (outputs * blocks,))]
+        tensors = [stored, self.write(f"{tag}.scales", iter(scales), np.float32, (outputs * blocks,))]
+        return Matrix(tensors, bits, block)
+
+    def _reader(self, name: str, bits: int) -> tuple[int, int, Callable[[slice], Repacked]]:
+        """Bits and block of a matrix in the file, and what gives rows of it as codes and scales."""
+        if own := self.source.quantised(name):
+            return own.format.bits, own.format.block, own.part
+        weight, bits = self.source.rows(name), max(bits, self.source.least_bits)
+        return bits, self.block, lambda part: quantise(weight[part].astype(np.float32), bits, self.block)
 
     def _columns(self, weight: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
         for part in slices(weight.shape[1], weight.shape[0]):
@@ -162,13 +183,13 @@ class Graph:
 
     def linear(self, x: str, name: str, outputs: int, inputs: int, rows: slice | None = None) -> str:
         """x · weightᵀ, without bias; `rows` takes a part of the weight's outputs. Shape [..., inputs] to [..., outputs]."""
-        tensors = self.weights.matrix(name, outputs, inputs, rows or slice(0, outputs))
-        self._initialisers |= {tensor.name: tensor for tensor in tensors}
-        names = [tensor.name for tensor in tensors]
-        if self.weights.bits is None:
+        matrix = self.weights.matrix(name, outputs, inputs, rows or slice(0, outputs))
+        self._initialisers |= {tensor.name: tensor for tensor in matrix.tensors}
+        names = [tensor.name for tensor in matrix.tensors]
+        if matrix.bits is None:
             return self.op("MatMul", x, *names)
         # accuracy_level 4: activations in 8 bits, the kernels with dot-product instructions
-        sizes = {"K": inputs, "N": outputs, "bits": self.weights.bits, "block_size": self.weights.block}
+        sizes = {"K": inputs, "N": outputs, "bits": matrix.bits, "block_size": matrix.block}
         return self.op("MatMulNBits", x, *names, domain=MICROSOFT, accuracy_level=4, **sizes)
 
     def rms_norm(self, x: str, name: str | None, width: int, epsilon: float) -> str:

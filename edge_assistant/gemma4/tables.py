@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_assistant.gemma4.ggml import Quantised
 from edge_assistant.gemma4.graph import Advance, slices
 from edge_assistant.gemma4.quantise import quantise, restore
 
@@ -27,11 +28,13 @@ class TableShape:
     width: int
     bits: int
     """4, 8, or 32 for float32."""
+    own_group: int | None = None
+    """Weights that shared a scale in the checkpoint already; None where it had floats."""
 
     @property
     def group(self) -> int:
         """Weights that share a scale."""
-        return next((group for group in _GROUPS if self.width % group == 0), self.width)
+        return self.own_group or next((group for group in _GROUPS if self.width % group == 0), self.width)
 
     @property
     def record(self) -> np.dtype[np.void]:
@@ -42,22 +45,23 @@ class TableShape:
         return np.dtype([("codes", np.uint8, (groups, size)), ("scales", np.float32, (groups,))])
 
 
-def write_table(path: Path, shape: TableShape, source: NDArray[Any], advance: Advance) -> None:
-    """Write the rows of a tensor [rows, width] of any float type, a slice at a time."""
+def write_table(path: Path, shape: TableShape, source: NDArray[Any] | Quantised, advance: Advance) -> None:
+    """Write the rows of a tensor [rows, width] of any float type, or quantised as `shape` says, a slice at a time."""
     with path.open("wb") as file:
         for record in _records(shape, source):
             file.write(record.data)
             advance(len(record) * shape.width)
 
 
-def _records(shape: TableShape, source: NDArray[Any]) -> Iterator[NDArray[np.void]]:
+def _records(shape: TableShape, source: NDArray[Any] | Quantised) -> Iterator[NDArray[np.void]]:
     for part in slices(shape.rows, shape.width):
-        values = source[part].astype(np.float32)
-        out = np.empty(len(values), shape.record)
-        if shape.bits == 32:
-            out["values"] = values
+        out = np.empty(part.stop - part.start, shape.record)
+        if isinstance(source, Quantised):
+            out["codes"], out["scales"] = source.part(part)
+        elif shape.bits == 32:
+            out["values"] = source[part].astype(np.float32)
         else:
-            out["codes"], out["scales"] = quantise(values, shape.bits, shape.group)
+            out["codes"], out["scales"] = quantise(source[part].astype(np.float32), shape.bits, shape.group)
         yield out
 
 

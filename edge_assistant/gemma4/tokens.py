@@ -49,10 +49,12 @@ class ControlIds:
 class Tokens:
     """The tokenizer of one model."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, content: bytes | None = None) -> None:
+        """`content` of a file that need not exist yet."""
         try:
-            self._open = Tokenizer.from_file(str(path))
-            self._plain = Tokenizer.from_file(str(path))
+            content = path.read_bytes() if content is None else content
+            self._open = Tokenizer.from_buffer(content)
+            self._plain = Tokenizer.from_buffer(content)
         except Exception as fault:
             raise BundleError(f"{path} cannot be read as a tokenizer: {fault}", "make the bundle again") from fault
         self._plain.encode_special_tokens = True

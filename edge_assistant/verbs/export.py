@@ -8,6 +8,7 @@ from edge_assistant.errors import UsageError
 from edge_assistant.runtime import Prompting
 
 if TYPE_CHECKING:
+    from edge_assistant.gemma4.checkpoint import Checkpoint
     from edge_assistant.gemma4.export import Making
 
 HELP = "make a bundle from a Gemma 4 checkpoint"
@@ -16,15 +17,26 @@ examples:
   edge-assistant export gemma-4-E2B-it/ ~/bundles/e2b
   edge-assistant export gemma-4-E2B-it/ ~/bundles/e2b --block 128 --tables 4
   edge-assistant export checkpoint/ bundle/ --bits fp32
+  edge-assistant export gemma-4-E2B_q4_0-it.gguf ~/bundles/e2b-qat --projector mmproj.gguf
+  edge-assistant export gemma-4-E2B-it/ ~/bundles/tuned --adapter my-lora/
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what it takes."""
     parser.add_argument(
-        "checkpoint", type=Path, metavar="CHECKPOINT", help="folder with config.json, tokenizer.json and *.safetensors"
+        "checkpoint",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="folder with config.json, tokenizer.json and *.safetensors, or a GGUF file: its quantised weights stay as they are",
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder to make; it must not exist")
+    parser.add_argument(
+        "--projector", type=Path, metavar="FILE", help="the GGUF file that hears (the one named mmproj beside CHECKPOINT)"
+    )
+    parser.add_argument(
+        "--adapter", type=Path, metavar="FOLDER", help="merge a LoRA adapter, as PEFT and Unsloth save it, into the weights"
+    )
     add_making(parser)
 
 
@@ -68,5 +80,19 @@ def run(args: argparse.Namespace) -> None:
     """Do it. Raises CheckpointError or UsageError."""
     from edge_assistant.gemma4.export import export  # noqa: PLC0415
 
-    export(args.checkpoint, args.bundle, **making(args).options())
+    export(_open(args), args.bundle, **making(args).options())
     print(args.bundle)
+
+
+def _open(args: argparse.Namespace) -> "Checkpoint":
+    from edge_assistant.gemma4.adapter import Adapted, Adapter  # noqa: PLC0415
+    from edge_assistant.gemma4.gguf import opened  # noqa: PLC0415
+
+    checkpoint = opened(args.checkpoint, args.projector)
+    if args.adapter is None:
+        return checkpoint
+    if args.checkpoint.is_file():
+        raise UsageError(
+            f"{args.checkpoint} is quantised, and an adapter is merged before that", "give the folder of the published checkpoint"
+        )
+    return Adapted(args.checkpoint, Adapter.open(args.adapter))
