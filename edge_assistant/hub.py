@@ -35,6 +35,9 @@ from edge_assistant.errors import FetchError
 
 _IDLE_TRIES = 5
 """A file is given up after so many tries in a row that brought nothing."""
+_CHUNK_BYTES = 1 << 16
+"""huggingface_hub keeps what it reads in memory up to this, and loses it with the connection; its own 10 MB never arrive on a
+poor line."""
 _TOKEN = "set HF_TOKEN to a token that may read it"
 _log = logging.getLogger(__name__)
 
@@ -85,6 +88,7 @@ def download(listing: Listing, names: list[str], folder: Path, *, progress: bool
     """
     if not progress:
         disable_progress_bars()
+    constants.DOWNLOAD_CHUNK_SIZE = _CHUNK_BYTES
     hub_logging.set_verbosity_error()  # its warnings are our one line
     files = {file.name: file for file in listing.files}
     for name in names:
