@@ -58,7 +58,7 @@ RESPONSE, END = "<|tool_response>", "<turn|>"
 AUDIO_TYPE = 3
 """mm_token_type_ids of an audio token."""
 ARGUMENT_WEIGHT, SENTENCE_WEIGHT = 3.0, 0.5
-SHARES = {"kokoro": 0.5, "espeak": 0.2, "flite": 0.12, "piper": 0.1, "negative": 0.08}
+SHARES = {"kokoro": 0.38, "espeak": 0.26, "flite": 0.14, "piper": 0.14, "negative": 0.08}
 """How much of a batch comes from each kind of shard, whatever their sizes."""
 
 
