@@ -8,19 +8,22 @@ models/.e2b.part/    the bundle while it is built (see `gemma4.finished`)
 import errno
 import shutil
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from edge_assistant.errors import CheckpointError, EdgeAssistantError, FetchError, StorageError, UsageError
+from edge_assistant.gemma4.adapter import Adapted, Adapter
 from edge_assistant.gemma4.bundle import MANIFEST, SEAL, Bundle, sha256
 from edge_assistant.gemma4.config import Config, read_features, read_json
 from edge_assistant.gemma4.export import Making, bundle_bytes, export
 from edge_assistant.gemma4.finished import fingerprint
 from edge_assistant.gemma4.folder import check_free, resuming, unfinished
+from edge_assistant.gemma4.gguf import SUFFIX
 from edge_assistant.models import KNOWN, installed_folder
 
-_SETTINGS = ("config.json", "processor_config.json", "preprocessor_config.json", "tokenizer.json")
+_SETTINGS = ("config.json", "processor_config.json", "preprocessor_config.json", "tokenizer.json", "chat_template.jinja")
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
 _MARGIN_BYTES = 256 << 20
 """Left free for everybody else."""
@@ -42,10 +45,12 @@ def fetch(model: str, name: str, making: Making, *, revision: str | None = None,
         listing = hub.listing(repository, revision)
         folder.mkdir(parents=True, exist_ok=True)
         there = [file.name for file in listing.files]
+        sizes = {file.name: file.bytes for file in listing.files}
         hub.download(listing, [file for file in (*_SETTINGS, _INDEX) if file in there], folder, progress=progress)
         weights = _weight_files(folder, there, repository)
         need = hub.missing(listing, weights, folder)
-        _check_space(target.parent, need, _room(folder, making), f"fetch {repository}")
+        room = _gguf_room(sizes[file] for file in weights) if weights[0].endswith(SUFFIX) else _room(folder, making)
+        _check_space(target.parent, need, room, f"fetch {repository}")
         hub.download(listing, weights, folder, progress=progress)
     bundle = build(folder, name, making)
     if not keep:
@@ -59,29 +64,37 @@ def take(source: Path, name: str, making: Making) -> Bundle:
     It may lie in the folder itself or in one of it that has the model's name. Raises as `fetch` does.
     """
     source = source.expanduser()
+    if source.is_file():
+        return build(source, name, making)
     names = [".", name, KNOWN.get(name, name).rpartition("/")[2]]
     for folder in (source / each for each in names):
         if (folder / MANIFEST).is_file():
             return _copy(folder, name)
-        if (folder / "config.json").is_file():
+        if (folder / "config.json").is_file() or any(folder.glob(f"*{SUFFIX}")):
             return build(folder, name, making)
     raise FetchError(
         f"{source} holds neither a bundle nor a checkpoint, nor has it a folder {names[2]}",
-        "name the folder with manifest.json, or with config.json and *.safetensors",
+        "name the folder with manifest.json, or with config.json and *.safetensors, or with a pair of GGUF files",
     )
 
 
-def build(checkpoint: Path, name: str, making: Making) -> Bundle:
-    """Build a checkpoint folder into an installed model and verify it; goes on where a killed run was.
+def build(checkpoint: Path, name: str, making: Making, adapter: Path | None = None) -> Bundle:
+    """Build a checkpoint into an installed model and verify it; goes on where a killed run was.
 
+    `checkpoint`: a folder of safetensors or with a pair of GGUF files, or the decoder's GGUF file. `adapter`: the folder of a LoRA adapter to merge in.
     Raises CheckpointError, StorageError or UsageError.
     """
     target = installed_folder(name)
     with _storing(target.parent):
         check_free(target)
+        checkpoint = _found(checkpoint)
         room = _room(checkpoint, making) - _used(unfinished(target))
         _check_space(target.parent, 0, max(0, room), f"build {name}")
-        bundle = export(checkpoint, target, resume=fingerprint(checkpoint), **making.options())
+        source = checkpoint
+        mark = fingerprint(checkpoint if checkpoint.is_dir() else checkpoint.parent) + checkpoint.name
+        if adapter:
+            source, mark = Adapted(checkpoint, Adapter.open(adapter)), mark + fingerprint(adapter)
+        bundle = export(source, target, resume=mark, **making.options())
         bundle.verify()
     return bundle
 
@@ -105,10 +118,36 @@ def fetched(target: Path) -> Path:
     return target.parent / f".{target.name}.fetch"
 
 
+def _found(checkpoint: Path) -> Path:
+    """A folder with a pair of GGUF files stands for the decoder's."""
+    if any(checkpoint.glob("*.safetensors")) or not (files := sorted(path.name for path in checkpoint.glob(f"*{SUFFIX}"))):
+        return checkpoint
+    return checkpoint / _pair(files, str(checkpoint))[0]
+
+
+def _pair(files: list[str], where: str) -> list[str]:
+    """Of all GGUF files, the decoder's in 4 bits and the projector's. Raises CheckpointError."""
+    projectors = sorted(file for file in files if "mmproj" in file.lower())
+    decoders = sorted(set(files) - set(projectors))
+    if len(decoders) > 1:
+        decoders = [file for file in decoders if "q4_0" in file.lower()]
+    if len(decoders) != 1 or not projectors:
+        raise CheckpointError(
+            f"{where} holds no pair of GGUF files: a decoder in Q4_0 and its projector (mmproj)",
+            "name the decoder's file, its projector beside it: edge-assistant models build FILE --name NAME",
+        )
+    return [*decoders, projectors[0]]
+
+
 def _weight_files(folder: Path, there: list[str], repository: str) -> list[str]:
     """Which files hold the weights; refuses before they are fetched what could not be built afterwards."""
+    files = [file for file in there if file.endswith(SUFFIX)]
+    if files and not any(file.endswith(".safetensors") for file in there):
+        if find_spec("gguf") is None:
+            raise CheckpointError("reading GGUF files needs the package gguf", "install it: pip install 'edge-assistant[gguf]'")
+        return _pair(files, repository)
     if not (folder / "config.json").exists():
-        raise CheckpointError(f"{repository} holds no config.json", "name the repository of a Gemma 4 checkpoint in safetensors")
+        raise CheckpointError(f"{repository} holds no config.json", "name the repository of a Gemma 4 checkpoint")
     Config.parse(read_json(folder / "config.json"), read_features(folder))
     if (folder / _INDEX).exists():
         shards: dict[str, str] = read_json(folder / _INDEX).get("weight_map", {})
@@ -143,7 +182,14 @@ def _copy(folder: Path, name: str) -> Bundle:
     return Bundle.open(target)
 
 
+def _gguf_room(sizes: Iterable[int]) -> int:
+    """The same codes, scales twice as wide, and the tied head a second time: never twice as large."""
+    return 2 * sum(sizes)
+
+
 def _room(checkpoint: Path, making: Making) -> int:
+    if checkpoint.is_file():
+        return _gguf_room(path.stat().st_size for path in checkpoint.parent.glob(f"*{SUFFIX}"))
     config = Config.parse(read_json(checkpoint / "config.json"), read_features(checkpoint))
     return bundle_bytes(config, making.quantisation, making.table_bits)
 

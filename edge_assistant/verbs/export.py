@@ -34,10 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--projector", type=Path, metavar="FILE", help="the GGUF file that hears (the one named mmproj beside CHECKPOINT)"
     )
+    add_adapter(parser)
+    add_making(parser)
+
+
+def add_adapter(parser: argparse.ArgumentParser) -> None:
+    """Declare what is merged in."""
     parser.add_argument(
         "--adapter", type=Path, metavar="FOLDER", help="merge a LoRA adapter, as PEFT and Unsloth save it, into the weights"
     )
-    add_making(parser)
 
 
 def add_making(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_assistant.errors import BundleError, UsageError
-from edge_assistant.verbs.export import add_making, making
+from edge_assistant.verbs.export import add_adapter, add_making, making
 
 if TYPE_CHECKING:
     from edge_assistant.gemma4.bundle import Bundle
@@ -33,6 +33,7 @@ _BUILD = """\
 examples:
   edge-assistant models build ~/gemma-4-E2B-it --name e2b
   edge-assistant models build ~/gemma-4-E2B-it --name small --block 128 --tables 4
+  edge-assistant models build ~/gemma-4-E2B-it --name tuned --adapter ~/my-lora
 """
 _VERIFY = "examples:\n  edge-assistant models verify\n  edge-assistant models verify e2b\n"
 _REMOVE = "example: edge-assistant models remove e2b\n"
@@ -52,13 +53,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     action("list", "what is here and what can be fetched", _LIST)
     fetch = action("fetch", "fetch a model from the hub or a folder, build it and verify it", _FETCH)
-    fetch.add_argument("model", metavar="MODEL", help="e2b, e4b, or the id of a repository: OWNER/NAME")
-    fetch.add_argument("--from", dest="source", type=Path, metavar="FOLDER", help="take it from here, with no network")
+    fetch.add_argument("model", metavar="MODEL", help="e2b, e4b, e2b-qat, e4b-qat, or the id of a repository: OWNER/NAME")
+    fetch.add_argument(
+        "--from", dest="source", type=Path, metavar="FOLDER", help="take it from this folder or file, with no network"
+    )
     fetch.add_argument("--revision", metavar="REVISION", help="branch, tag or commit of the repository (main)")
     fetch.add_argument("--keep", action="store_true", help="keep the fetched checkpoint too")
     build = action("build", "build a checkpoint folder into an installed model and verify it", _BUILD)
-    build.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder with config.json, tokenizer.json, weights")
-    for sub, default in ((fetch, "the model's name, or the repository's"), (build, "the folder's name")):
+    build.add_argument(
+        "checkpoint", type=Path, metavar="CHECKPOINT", help="folder with config.json and *.safetensors, or GGUF file"
+    )
+    add_adapter(build)
+    for sub, default in ((fetch, "the model's name, or the repository's"), (build, "that of the folder or file")):
         sub.add_argument("--name", metavar="NAME", help=f"name to install it under ({default})")
         add_making(sub)
     verify = action("verify", "read every byte of a model and compare its hashes", _VERIFY)
@@ -133,8 +139,9 @@ def _fetch(args: argparse.Namespace) -> None:
 def _build(args: argparse.Namespace) -> None:
     from edge_assistant.install import build  # noqa: PLC0415
 
-    name = args.name or args.checkpoint.expanduser().resolve().name
-    _tell(args, name, build(args.checkpoint.expanduser(), name, making(args)))
+    path = args.checkpoint.expanduser().resolve()
+    name = args.name or (path.name if path.is_dir() else path.stem)
+    _tell(args, name, build(args.checkpoint.expanduser(), name, making(args), args.adapter))
 
 
 def _tell(args: argparse.Namespace, name: str, bundle: "Bundle") -> None:

@@ -12,6 +12,8 @@ from shapes import SHAPES, make_checkpoint, write_safetensors
 
 from edge_assistant.cli import main
 from edge_assistant.errors import CheckpointError
+from edge_assistant.gemma4 import export as export_module
+from edge_assistant.gemma4 import gguf
 from edge_assistant.gemma4.adapter import Adapted, Adapter
 from edge_assistant.gemma4.bundle import Bundle
 from edge_assistant.gemma4.cache import Blocks
@@ -97,6 +99,42 @@ def test_the_command(checkpoint: Path, adapter: Path, tmp_path: Path, capsys: py
     assert tuned.manifest.source == "checkpoint + adapter"
     differ = {name for name, entry in tuned.manifest.files.items() if entry != plain.manifest.files[name]}
     assert differ == {"lower.bin", "upper.bin"}
+
+
+def test_a_tuned_model_is_installed_by_name(
+    checkpoint: Path, adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert main(["models", "build", str(checkpoint), "--name", "tuned", "--adapter", str(adapter)]) == 0
+    folder = Path(capsys.readouterr().out.strip())
+    tuned = export(Adapted(checkpoint, Adapter.open(adapter)), tmp_path / "same")
+    assert Bundle.open(folder).manifest.files == tuned.manifest.files
+
+
+def test_a_build_that_was_stopped_does_not_go_on_with_another_adapter(
+    checkpoint: Path, adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    command = ["models", "build", str(checkpoint), "--name", "tuned", "--adapter", str(adapter)]
+    with monkeypatch.context() as patch:
+        patch.setattr(export_module, "write_table", stop)
+        assert main(command) == 130
+    settle(adapter, lora_alpha=16)
+    capsys.readouterr()
+    assert main(command) == 0
+    tuned = export(Adapted(checkpoint, Adapter.open(adapter)), tmp_path / "same")
+    assert Bundle.open(Path(capsys.readouterr().out.strip())).manifest.files == tuned.manifest.files
+
+
+def test_a_gguf_file_takes_no_adapter(adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    path = tmp_path / "model.gguf"
+    path.touch()
+    monkeypatch.setattr(gguf, "opened", lambda *_: None)
+    assert main(["export", str(path), str(tmp_path / "bundle"), "--adapter", str(adapter)]) == 2
+    assert "quantised" in capsys.readouterr().err
 
 
 def test_the_command_refuses_in_one_line(
