@@ -12,6 +12,7 @@ from edge_assistant.speaker import Speaker
 from edge_assistant.voice import Voice
 
 SOUNDS = (earcons.bell, earcons.error, earcons.listening, earcons.muted, earcons.thinking)
+SILENT = 1e-4
 PIECE_S = 0.2
 """Sound is queued in pieces of this length."""
 
@@ -37,6 +38,9 @@ class SpeakingMouth:
     def prepare(self, text: str) -> None:
         """Have a sentence ready, which may be the next one to be spoken. Raises VoiceError."""
         pcm, rate_hz = self._voice.say(text)
+        pcm = pcm[
+            np.argmax(np.abs(pcm) > SILENT) :
+        ]  # a voice's silence in front (espeak-ng: 50 ms before a T) is time that we wait
         if rate_hz != self._speaker.rate_hz:
             pcm = soxr.resample(pcm, rate_hz, self._speaker.rate_hz)
         self._prepared = (text, pcm)

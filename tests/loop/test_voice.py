@@ -91,3 +91,27 @@ def test_the_bell():
     assert len(sound) == 22_050
     assert 0.2 < np.abs(sound).max() <= 1
     assert np.abs(sound[-2000:]).max() < 0.01
+
+
+class LateVoice:
+    """Half a second of silence before a tenth of sound."""
+
+    def say(self, text):
+        return np.concatenate([np.zeros(8000), np.full(1600, 0.5), np.zeros(800)]).astype(np.float32), 16_000
+
+
+def test_a_voices_silence_in_front_is_not_waited_for():
+    speaker = Speaker(16_000, lambda event: None)
+    mouth = SpeakingMouth(LateVoice(), speaker)
+    list(mouth.say(1, "Hello."))
+    heard = speaker.pull(4000)
+    assert heard[0] == 0.5
+    assert np.count_nonzero(heard) == 1600
+
+
+def test_a_voice_that_says_nothing_says_nothing():
+    speaker = Speaker(16_000, lambda event: None)
+    voice = LateVoice()
+    voice.say = lambda text: (np.zeros(400, np.float32), 16_000)
+    list(SpeakingMouth(voice, speaker).say(1, "Hello."))
+    assert not speaker.pull(4000).any()
