@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from edge_assistant.errors import CheckpointError, EdgeAssistantError, FetchError, StorageError, UsageError
-from edge_assistant.gemma4.adapter import Adapted, Adapter
+from edge_assistant.gemma4.adapter import adapted
 from edge_assistant.gemma4.bundle import MANIFEST, SEAL, Bundle, sha256
 from edge_assistant.gemma4.config import Config, read_features, read_json
 from edge_assistant.gemma4.export import Making, bundle_bytes, export
@@ -81,7 +81,8 @@ def take(source: Path, name: str, making: Making) -> Bundle:
 def build(checkpoint: Path, name: str, making: Making, adapter: Path | None = None) -> Bundle:
     """Build a checkpoint into an installed model and verify it; goes on where a killed run was.
 
-    `checkpoint`: a folder of safetensors or with a pair of GGUF files, or the decoder's GGUF file. `adapter`: the folder of a LoRA adapter to merge in.
+    `checkpoint`: a folder of safetensors or with a pair of GGUF files, or the decoder's GGUF file. `adapter`: the folder of a
+    LoRA adapter to merge in.
     Raises CheckpointError, StorageError or UsageError.
     """
     target = installed_folder(name)
@@ -93,7 +94,7 @@ def build(checkpoint: Path, name: str, making: Making, adapter: Path | None = No
         source = checkpoint
         mark = fingerprint(checkpoint if checkpoint.is_dir() else checkpoint.parent) + checkpoint.name
         if adapter:
-            source, mark = Adapted(checkpoint, Adapter.open(adapter)), mark + fingerprint(adapter)
+            source, mark = adapted(checkpoint, adapter), mark + fingerprint(adapter)
         bundle = export(source, target, resume=mark, **making.options())
         bundle.verify()
     return bundle

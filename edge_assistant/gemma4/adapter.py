@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors import deserialize as untyped_deserialize  # pyright: ignore[reportUnknownVariableType]
 
-from edge_assistant.errors import CheckpointError
+from edge_assistant.errors import CheckpointError, UsageError
 from edge_assistant.gemma4.checkpoint import Checkpoint
 from edge_assistant.gemma4.config import Fields, read_json
 
@@ -100,6 +100,15 @@ class Adapter:
             raise CheckpointError(f"{folder / WEIGHTS} holds no adapter", "is it the folder that the training saved?")
         updates = {module: settings.update(module, pair) for module, pair in sorted(sides.items())}
         return cls(folder.resolve().name, updates)
+
+
+def adapted(checkpoint: Path, adapter: Path) -> "Adapted":
+    """The tensors of a checkpoint's folder with those of an adapter's folder merged in. Raises CheckpointError, UsageError."""
+    if checkpoint.is_file():
+        raise UsageError(
+            f"{checkpoint} is quantised, and an adapter is merged before that", "give the folder of the published checkpoint"
+        )
+    return Adapted(checkpoint, Adapter.open(adapter))
 
 
 class Adapted(Checkpoint):

@@ -90,14 +90,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _open(args: argparse.Namespace) -> "Checkpoint":
-    from edge_assistant.gemma4.adapter import Adapted, Adapter  # noqa: PLC0415
+    from edge_assistant.gemma4.adapter import adapted  # noqa: PLC0415
     from edge_assistant.gemma4.gguf import opened  # noqa: PLC0415
 
-    checkpoint = opened(args.checkpoint, args.projector)
-    if args.adapter is None:
-        return checkpoint
-    if args.checkpoint.is_file():
-        raise UsageError(
-            f"{args.checkpoint} is quantised, and an adapter is merged before that", "give the folder of the published checkpoint"
-        )
-    return Adapted(args.checkpoint, Adapter.open(args.adapter))
+    return adapted(args.checkpoint, args.adapter) if args.adapter else opened(args.checkpoint, args.projector)

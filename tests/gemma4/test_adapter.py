@@ -13,7 +13,6 @@ from shapes import SHAPES, make_checkpoint, write_safetensors
 from edge_assistant.cli import main
 from edge_assistant.errors import CheckpointError
 from edge_assistant.gemma4 import export as export_module
-from edge_assistant.gemma4 import gguf
 from edge_assistant.gemma4.adapter import Adapted, Adapter
 from edge_assistant.gemma4.bundle import Bundle
 from edge_assistant.gemma4.cache import Blocks
@@ -129,11 +128,15 @@ def test_a_build_that_was_stopped_does_not_go_on_with_another_adapter(
     assert Bundle.open(Path(capsys.readouterr().out.strip())).manifest.files == tuned.manifest.files
 
 
-def test_a_gguf_file_takes_no_adapter(adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+@pytest.mark.parametrize("verb", [["export"], ["models", "build"]])
+def test_a_gguf_file_takes_no_adapter(
+    verb: list[str], adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     path = tmp_path / "model.gguf"
     path.touch()
-    monkeypatch.setattr(gguf, "opened", lambda *_: None)
-    assert main(["export", str(path), str(tmp_path / "bundle"), "--adapter", str(adapter)]) == 2
+    target = ["--name", "tuned"] if verb[0] == "models" else [str(tmp_path / "bundle")]
+    assert main([*verb, str(path), *target, "--adapter", str(adapter)]) == 2
     assert "quantised" in capsys.readouterr().err
 
 
