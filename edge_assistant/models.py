@@ -17,6 +17,8 @@ SHIPPED: dict[str, tuple[Path, ...]] = {
 KNOWN = {
     "e2b": "google/gemma-4-E2B-it",
     "e4b": "google/gemma-4-E4B-it",
+    "e2b-qat": "google/gemma-4-E2B-it-qat-q4_0-gguf",
+    "e4b-qat": "google/gemma-4-E4B-it-qat-q4_0-gguf",
 }
 """Names for what `edge-assistant models fetch` can get, and the repositories they stand for."""
 

@@ -1,4 +1,3 @@
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,14 +8,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "parity"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import huggingface_hub.file_download
-from hub_server import Hub, serving
+from hub_server import REPOSITORY, Hub, serving
 from huggingface_hub import constants
+from installing import content
 from shapes import Shape, make_checkpoint
 
 from edge_assistant import hub as hub_module
 from edge_assistant.cli import main
-
-REPOSITORY = "google/gemma-4-E2B-it"
 
 
 @pytest.fixture(scope="session")
@@ -55,26 +53,3 @@ def reference(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
         from edge_assistant.models import find_model
 
         return content(find_model("e2b"))
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def tree(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")} if folder.exists() else set()
-
-
-def start(*arguments: object, environment: dict[str, str]) -> "subprocess.Popen[str]":
-    """The command in a process of its own, which says when everything is loaded and it begins."""
-    program = (
-        "import sys, edge_assistant.install, edge_assistant.hub; from edge_assistant.cli import main;"
-        "print('begin', flush=True); sys.exit(main(sys.argv[1:]))"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert process.stdout.readline() == "begin\n"
-    return process

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+REPOSITORY = "google/gemma-4-E2B-it"
 COMMIT = "c" * 40
 LARGE = 10_000
 """Bytes from which a file has a SHA-256 of its own, as with Git LFS."""

@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import content, start, tree
-from test_fetch import refused
+from installing import content, refused, start, tree
 
 from edge_assistant.cli import main
 from edge_assistant.errors import BundleError

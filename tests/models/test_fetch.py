@@ -12,8 +12,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, content, start, tree
-from hub_server import COMMIT, Hub
+from hub_server import COMMIT, REPOSITORY, Hub
+from installing import content, refused, start, tree
 
 from edge_assistant import hub as hub_module
 from edge_assistant import install
@@ -21,19 +21,6 @@ from edge_assistant.cli import main
 from edge_assistant.models import find_model
 
 WEIGHTS = "model-00001-of-00002.safetensors"
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Exit status 2 and one clear line; the space that is told of beforehand is not counted."""
-    capsys.readouterr()
-    assert main(["models", *arguments]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    lines = [line for line in told.err.splitlines() if not line.startswith("edge-assistant: to ")]
-    assert len(lines) == 1, told.err
-    assert lines[0].startswith("edge-assistant: ")
-    assert "; " in lines[0]  # the mend
-    return lines[0]
 
 
 def nothing_half_made(models: Path) -> None:
