@@ -38,9 +38,8 @@ class SpeakingMouth:
     def prepare(self, text: str) -> None:
         """Have a sentence ready, which may be the next one to be spoken. Raises VoiceError."""
         pcm, rate_hz = self._voice.say(text)
-        pcm = pcm[
-            np.argmax(np.abs(pcm) > SILENT) :
-        ]  # a voice's silence in front (espeak-ng: 50 ms before a T) is time that we wait
+        loud = np.flatnonzero(np.abs(pcm) > SILENT)
+        pcm = pcm[loud[0] :] if len(loud) else pcm  # silence in front (espeak-ng: 50 ms before a T) is time that we wait
         if rate_hz != self._speaker.rate_hz:
             pcm = soxr.resample(pcm, rate_hz, self._speaker.rate_hz)
         self._prepared = (text, pcm)
