@@ -167,11 +167,11 @@ def test_the_same_logits_as_the_restored_checkpoint(pair: Pair, tmp_path: Path) 
     for i, source in enumerate((pair.decoder, pair.checkpoint)):
         export(source, tmp_path / str(i), **wish)  # type: ignore[arg-type]
         session = OnnxModel.open(tmp_path / str(i)).session(256)
-        session.feed_ids([2, 5, 100, 101, 102, 10])
+        session.feed_ids([2, 5, 100, 101, 102])
         session.begin_audio()
         session.feed_audio(sound(7, SHAPE.samples))
         session.end_audio()
-        session.feed_ids([12, 6, 30])
+        session.feed_ids([6, 30])
         rows.append(session.logits())
     assert np.ptp(rows[0]) > 5
     assert np.abs(rows[0] - rows[1]).max() < 5e-3

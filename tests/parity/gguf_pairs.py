@@ -48,10 +48,19 @@ class Pair:
     projector: Path
     checkpoint: Path
     """The restored weights, in float32."""
+    restored: dict[str, np.ndarray[Any, Any]]
+    """They once more."""
 
 
-def make_pair(folder: Path, shape: Shape = SHAPE, seed: int = 7, kinds: dict[str, str] | None = None) -> Pair:
-    pair = Pair(folder / "files" / "model.gguf", folder / "files" / "mmproj-model.gguf", folder / "checkpoint")
+def make_pair(
+    folder: Path,
+    shape: Shape = SHAPE,
+    seed: int = 7,
+    kinds: dict[str, str] | None = None,
+    values: dict[str, np.ndarray[Any, Any]] | None = None,
+) -> Pair:
+    """`kinds` of some tensors, `values` other than random ones."""
+    pair = Pair(folder / "files" / "model.gguf", folder / "files" / "mmproj-model.gguf", folder / "checkpoint", {})
     pair.decoder.parent.mkdir(parents=True)
     pair.checkpoint.mkdir()
     kinds, whole = KINDS if kinds is None else kinds, config(shape)
@@ -59,16 +68,15 @@ def make_pair(folder: Path, shape: Shape = SHAPE, seed: int = 7, kinds: dict[str
     add_text_settings(decoder, whole["text_config"])
     add_tokens(decoder)
     add_audio_settings(projector, whole["audio_config"], whole["text_config"]["hidden_size"])
-    restored: list[tuple[str, np.ndarray[Any, Any]]] = []
     random = np.random.default_rng(seed)
-    for name, value in tensors(shape, seed):
+    for name, value in tensors(shape, seed) if values is None else values.items():
         hears = "audio" in name
         own = audio_name(name) if hears else text_name(name) if name != "lm_head.weight" else "output.weight"
         plain = value.ndim != 2 or "relative_k" in name
         kind = Kind[kinds.get(own, "F32" if plain else "Q8_0" if hears else "Q4_0")]
         raw = blocks(value, kind, random)
         back = gguf.dequantize(raw, kind).reshape(value.shape).astype(np.float32)
-        restored.append((name, back))
+        pair.restored[name] = back
         if name.endswith("per_dim_scale"):
             raw = np.logaddexp(0, value).astype(np.float32)
         elif "depthwise" in name:
@@ -82,7 +90,7 @@ def make_pair(folder: Path, shape: Shape = SHAPE, seed: int = 7, kinds: dict[str
         writer.close()
     (pair.checkpoint / "config.json").write_text(json.dumps(whole))
     (pair.checkpoint / "tokenizer.json").write_text(tokenizer().to_str())
-    write_safetensors(pair.checkpoint / "model.safetensors", restored, "F32")
+    write_safetensors(pair.checkpoint / "model.safetensors", list(pair.restored.items()), "F32")
     return pair
 
 
