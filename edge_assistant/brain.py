@@ -107,12 +107,13 @@ class Brain:
         if self._left:  # somebody speaks sooner than everything was fed again
             self._feed_again(self._left[-1])
             self._left = []
-        if session.capacity - session.position < min(TURN_TOKENS, session.capacity // 2) and self._turns:
-            log.info("the cache is nearly full: earlier turns are forgotten")
-            *_, last = self._stretches()
+        full = session.capacity - session.position < min(TURN_TOKENS, session.capacity // 2)
+        if self._turns and (full or len(self._turns) > self._most):
+            log.info("earlier turns are forgotten")
+            kept = self._last(1 if full else self._most)
             self._clear()
-            if len(last) <= KEPT * session.capacity:
-                self._feed_again(last)
+            for stretch in kept:
+                self._feed_again(stretch)
         self._open_turn()
         session.feed_text(USER_OPEN)
         self._room = (session.capacity - session.position - REPLY_TOKENS) * SAMPLES_A_TOKEN
@@ -149,12 +150,9 @@ class Brain:
     def tidy(self) -> Job:
         """Make room while nobody waits: the oldest turns go, the rest is fed again, a turn at each step."""
         session = self._session
-        if session.position <= FULL * session.capacity or not self._turns:
+        if not self._turns or (session.position <= FULL * session.capacity and len(self._turns) <= self._most):
             return
-        stretches, kept, tokens = self._stretches(), list[Stretch](), 0
-        while stretches and tokens + len(stretches[-1]) <= KEPT * session.capacity:
-            tokens += len(stretches[-1])
-            kept.insert(0, stretches.pop())
+        kept = self._last(self._most)
         log.info("of %d turns the last %d stay in the cache", len(self._turns), len(kept))
         self._clear()
         self._left = kept
@@ -162,10 +160,23 @@ class Brain:
             self._feed_again(self._left.pop(0))
             yield None
 
-    def _stretches(self) -> list[Stretch]:
-        """Every turn so far."""
-        ends = [*(place.end for place in self._turns[1:]), self._session.position]
-        return [self._session.copy(place.begin, end) for place, end in zip(self._turns, ends, strict=True)]
+    @property
+    def _most(self) -> int:
+        """Turns that the model may remember."""
+        return self._session.prompting.memory_turns or len(self._turns)
+
+    def _last(self, most: int) -> list[Stretch]:
+        """The last turns, so many at most, and no more than may stay in the cache."""
+        session, kept, tokens = self._session, list[Stretch](), 0
+        end = session.position
+        for place in self._turns[: -most - 1 : -1]:
+            stretch = session.copy(place.begin, end)
+            tokens += len(stretch)
+            if tokens > KEPT * session.capacity:
+                break
+            kept.insert(0, stretch)
+            end = place.end
+        return kept
 
     def _clear(self) -> None:
         """Back to the system turn."""

@@ -52,6 +52,8 @@ class Prompting:
     """The system turn with its instructions and tool declarations is fed; a model with its tools trained in has none."""
     min_call_probability: float = 0.0
     """A tool call whose tokens' probability product is lower is not done but answered as not understood."""
+    memory_turns: int = 0
+    """Turns before the present one that the model was trained to bear; 0: as many as fit."""
 
 
 class Stretch(Protocol):

@@ -64,6 +64,13 @@ def add_making(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="a tool call that the model is less sure of is answered as not understood (0)",
     )
+    parser.add_argument(
+        "--memory-turns",
+        type=int,
+        default=0,
+        metavar="N",
+        help="turns before the present one that the model was trained to bear (0: as many as fit)",
+    )
 
 
 def making(args: argparse.Namespace) -> "Making":
@@ -73,11 +80,13 @@ def making(args: argparse.Namespace) -> "Making":
 
     if not 0 <= args.min_call_probability <= 1:
         raise UsageError(f"--min-call-probability is {args.min_call_probability}", "give it a probability, 0 to 1")
+    if args.memory_turns < 0:
+        raise UsageError(f"--memory-turns is {args.memory_turns}", "give it a number of turns, 0 or more")
     exact = args.bits == "fp32"
     return Making(
         Quantisation(None if exact else int(args.bits), None if exact else 8, args.block),
         32 if exact else args.tables,
-        Prompting(system=not args.no_system, min_call_probability=args.min_call_probability),
+        Prompting(not args.no_system, args.min_call_probability, args.memory_turns),
     )
 
 

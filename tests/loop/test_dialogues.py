@@ -251,6 +251,17 @@ def test_who_speaks_while_the_memory_is_put_in_order_does_not_wait():
     assert max(fed_again) > 5
 
 
+@pytest.mark.parametrize(("pause", "most"), [(20, 2), (120, 1)])
+def test_a_model_that_bears_few_turns_remembers_few(pause, most):
+    world = World(*[TWO] * 20, prompting=Prompting(memory_turns=1))
+    for turn in range(1, 6):
+        world.run("#" * 30 + "." * (60 + pause))
+        check(world, forgetful=True)
+        assert world.session.text.count("<|turn>user") == min(
+            turn, most
+        )  # the rest goes when nobody waits, or when the next begins
+
+
 def test_a_talk_without_a_breath_forgets_all_but_the_last_turn():
     world = World(*[TWO] * 100, capacity=1200)
     for _ in range(40):
