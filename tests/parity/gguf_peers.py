@@ -131,9 +131,8 @@ def line(what: str, a: Any, b: Any, most: float = np.inf, least: float = -1.0) -
     cosines = (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
     same = float((a.argmax(-1) == b.argmax(-1)).mean())
     good = off < most and cosines.mean() >= least
-    print(
-        f"{what:44} off by {off:.1e} at most, cosine {cosines.mean():.6f} ({cosines.min():.6f} at least), same best {same:.0%}{'' if good else '  BAD'}"
-    )
+    cosine = f"cosine {cosines.mean():.6f} ({cosines.min():.6f} at least)"
+    print(f"{what:44} off by {off:.1e} at most, {cosine}, same best {same:.0%}{'' if good else '  BAD'}")
     return good
 
 
