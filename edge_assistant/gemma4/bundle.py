@@ -3,7 +3,7 @@
 manifest.json    format, source, the checkpoint's own settings, prompting, quantisation, size and SHA-256 of every file
 manifest.sha256  of the manifest itself, as `sha256sum --check` reads it; bundles of before have none
 encoder.onnx/.bin  lower.onnx/.bin  upper.onnx/.bin  embed.bin  ple.bin  tokenizer.json
-chat_template.jinja   the publisher's, where there was one; `prompt.py` writes the same without it
+chat_template.jinja   the publisher's, where there was one, to compare with; nothing reads it
 """
 
 import hashlib
