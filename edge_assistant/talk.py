@@ -2,6 +2,7 @@
 
 import logging
 import queue
+import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -140,6 +141,11 @@ def talk(config: TalkConfig, parts: Parts, ready: Callable[[str, str], None] = l
         microphone = stack.enter_context(Microphone(config.microphone, inbox.put, changed=changes))
         _add_buttons(stack, config, microphone, inbox)
         _wait_for_sound(microphone)
+
+        def end(_signal: int, _frame: object) -> None:
+            inbox.put(None)  # then files are closed and devices let go
+
+        signal.signal(signal.SIGTERM, end)
         ready(microphone.used, sink.used)
         assistant.run(None if config.seconds is None else round(config.seconds / FRAME_S))
         if len(timers):

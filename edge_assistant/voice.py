@@ -42,8 +42,9 @@ class EspeakVoice:
     and one `runAndWait` for each sentence, the wait for `finished-utterance`, and then the file, kept in memory (/dev/shm).
     """
 
-    def __init__(self, rate_wpm: int = 165) -> None:
-        self._rate_wpm = rate_wpm
+    def __init__(self, rate_wpm: int = 165, voice: str = "en-us") -> None:
+        """`voice` is espeak-ng's name of a language; of one that it does not have, its default speaks."""
+        self._rate_wpm, self._voice = rate_wpm, voice
         self._engine: Any = None
         self._finished = threading.Event()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -62,6 +63,10 @@ class EspeakVoice:
             raise VoiceError(f"the espeak-ng voice does not start ({error})", "apt install libespeak-ng1") from error
         self._engine.connect("finished-utterance", self._note)
         self._engine.setProperty("rate", self._rate_wpm)
+        names = [voice.id for voice in self._engine.getProperty("voices")]
+        for name in names:
+            if name.lower().rpartition("/")[2] == self._voice:
+                self._engine.setProperty("voice", name)
         memory = Path("/dev/shm")
         in_memory = memory.is_dir() and os.access(memory, os.W_OK)
         self._folder = tempfile.TemporaryDirectory(prefix="edge-assistant-", dir=memory if in_memory else None)

@@ -96,6 +96,18 @@ def test_nothing_is_written_unless_asked(tmp_path, monkeypatch):
     assert written <= {"cookie"}  # of the sound server's library
 
 
+def test_a_service_manager_ends_it_with_its_files_whole(tmp_path):
+    sound = tmp_path / "heard.wav"
+    with Room() as room:
+        room.furnish()
+        with talking("--record-audio", str(sound)) as program:
+            listening(program)
+            time.sleep(1)
+            program.terminate()
+            assert program.wait(20) == 0
+    assert 0.5 < sf.info(sound).duration < 10
+
+
 def test_a_network_socket_would_be_seen():
     with socket.create_server(("127.0.0.1", 0)):
         assert len(network_sockets(os.getpid())) == 1
