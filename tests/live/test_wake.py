@@ -17,7 +17,7 @@ DEMO = Path(__file__).parents[2] / "assets" / "demo"
 
 @pytest.fixture(scope="module")
 def say():
-    voice = EspeakVoice()
+    voice = EspeakVoice(voice="en-gb-x-rp")  # its "okay nabu" is the one that the model knows
     voice.open()
 
     def spoken(text):
