@@ -10,7 +10,7 @@ DEBIAN := libespeak-ng.so.1:libespeak-ng1 libportaudio.so.2:libportaudio2 libspe
 DEBIAN_DEV := pulseaudio:pulseaudio pactl:pulseaudio-utils libasound_module_pcm_pulse.so:libasound2-plugins
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint parity pocket-eval bench-e2b bench-endpointing bench-talk soak-silence soak-day soak-dialogues plant-faults setup setup-dev system system-dev clean
+.PHONY: help demo test lint parity pocket-eval bench-e2b bench-endpointing bench-talk soak-silence soak-day soak-dialogues kill-builds plant-faults setup setup-dev system system-dev clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ pocket-eval: setup-dev ## pocket on voices it has never heard; SETS=FOLDER, made
 
 soak-silence: setup ## an hour of silence and of soft noise: no answer, flat memory
 	$(RUN)/python tests/soak/silence.py 60
+
+kill-builds: setup-dev ## kill -9 a build 30 times at random; a plain re-run gives the same bundle
+	KILLS=30 $(RUN)/python -m pytest tests/models/test_build.py -k killed_at_random
 
 bench-e2b: setup-dev ## speed and memory at E2B's shape beside llama.cpp; OPTIONS, e.g. "--work FOLDER --threads 1 --json"
 	$(RUN)/python tests/bench/e2b/bench.py $(OPTIONS)
