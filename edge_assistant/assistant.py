@@ -169,12 +169,10 @@ class Assistant:
             worker.do(KEEP, once(done.set))
             done.wait()
 
-    def run(self, frames: int | None = None) -> None:
-        """Take what comes until the microphone's None, or for so many frames."""
+    def run(self) -> None:
+        """Take what comes until the microphone's None."""
         for item in iter(self.inbox.get, None):
             self.take(item)
-            if frames is not None and self.taken >= frames:
-                return
 
     def take(self, item: Frame | Event) -> None:
         """Take one item, and do what follows from it.

@@ -13,6 +13,7 @@ from edge_assistant.voice import Voice
 
 SOUNDS = (earcons.bell, earcons.error, earcons.listening, earcons.muted, earcons.thinking)
 SILENT = 1e-4
+"""Samples no louder than that are silence."""
 PIECE_S = 0.2
 """Sound is queued in pieces of this length."""
 

@@ -4,21 +4,23 @@ import logging
 import queue
 import signal
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge_assistant.assembly import make_brain, make_tools
 from edge_assistant.assistant import Assistant
 from edge_assistant.attention import AttentionConfig
+from edge_assistant.audio_record import AudioRecord
 from edge_assistant.button import Button, GpioButtons, KeyButtons
 from edge_assistant.ears import EchoEars, Heard, PlainEars, Spot
 from edge_assistant.echo import Echo
 from edge_assistant.echo.system import find_cancelled
 from edge_assistant.endpoint import EndpointConfig
-from edge_assistant.frames import Due, Event, Frame, Muted, Released, Stopped, Woken
-from edge_assistant.journal import AudioRecord, Journal
+from edge_assistant.errors import UsageError
+from edge_assistant.frames import Due, Event, Frame, Muted, Released, Stopped, Woken, frames
+from edge_assistant.journal import Journal
 from edge_assistant.microphone import FRAME_S, Microphone
 from edge_assistant.mouth import SpeakingMouth
 from edge_assistant.runtime import Pcm, Session
@@ -35,6 +37,10 @@ log = logging.getLogger(__name__)
 
 LEAD_IN_MS = 300
 """Hum before the first word after a long silence: amplifiers that have fallen asleep wake from it."""
+
+
+UNHEARD_FRAMES = frames(3000)
+"""A microphone tells what it is with its first block; after so long without one it has troubles of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,7 @@ def talk(config: TalkConfig, parts: Parts, ready: Callable[[str, str], None] = l
 
     Raises:
         EdgeAssistantError: a part cannot do its work. A device that comes and goes later does not raise.
+        UsageError: there is no button to press, and the mode wants one.
     """
     inbox: queue.SimpleQueue[Frame | Event | None] = queue.SimpleQueue()
     echo = Echo(config.echo)
@@ -108,15 +115,17 @@ def talk(config: TalkConfig, parts: Parts, ready: Callable[[str, str], None] = l
         speaker = Speaker(sink.rate_hz, inbox.put, patience_s=FRAME_S)
         observers.append(Timeline(parts.show, lambda: round(assistant.taken * FRAME_S * 1000)).observe)
 
+        def wake(_event: Event, commands: list[Command]) -> None:
+            if any(isinstance(command, Hear) for command in commands):
+                sink.wake()  # there will be an answer
+
+        observers.append(wake)
+
         def record(item: Frame | Event, heard: Heard | None) -> None:
-            if isinstance(item, Frame):
-                sink.tick()
             for each in recorders:
                 each(item, heard)
 
         def observe(event: Event, commands: list[Command]) -> None:
-            if any(isinstance(command, Hear) for command in commands):
-                sink.wake()  # there will be an answer
             for each in observers:
                 each(event, commands)
 
@@ -138,25 +147,35 @@ def talk(config: TalkConfig, parts: Parts, ready: Callable[[str, str], None] = l
         )
         sink.connect(speaker)
         assistant.wait_until_ready()
+        stack.enter_context(_ending(inbox))
         microphone = stack.enter_context(Microphone(config.microphone, inbox.put, changed=changes))
         _add_buttons(stack, config, microphone, inbox)
-        _wait_for_sound(microphone)
-
-        def end(_signal: int, _frame: object) -> None:
-            inbox.put(None)  # then files are closed and devices let go
-
-        signal.signal(signal.SIGTERM, end)
-        ready(microphone.used, sink.used)
-        assistant.run(None if config.seconds is None else round(config.seconds / FRAME_S))
+        told = False
+        for item in iter(inbox.get, None):
+            if isinstance(item, Frame):
+                sink.tick()
+                if not told and (microphone.used or item.number >= UNHEARD_FRAMES):
+                    told = True
+                    ready(microphone.used, sink.used)
+                if config.seconds is not None and item.number * FRAME_S >= config.seconds:
+                    break
+            assistant.take(item)
         if len(timers):
             log.warning("%d running timer%s ends with this conversation", len(timers), "s" * (len(timers) > 1))
 
 
-def _wait_for_sound(microphone: Microphone) -> None:
-    """A device tells what it is with its first block; one that gives none has its own troubles."""
-    deadline = time.monotonic() + 3
-    while not microphone.used and time.monotonic() < deadline:
-        time.sleep(FRAME_S)
+@contextmanager
+def _ending(inbox: "queue.SimpleQueue[Frame | Event | None]") -> Generator[None]:
+    """Whoever ends us by SIGTERM, a service manager for one, ends the talk as None does: files are closed and devices let go."""
+
+    def end(_signal: int, _frame: object) -> None:
+        inbox.put(None)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Changes:
@@ -187,6 +206,8 @@ def _add_buttons(
             case _:
                 pass
 
-    stack.enter_context(KeyButtons(pressed))
+    keys = stack.enter_context(KeyButtons(pressed))
+    if config.attention.mode == "button" and not keys.present and Button.TALK not in config.pins:
+        raise UsageError("there is no button to press: this is no terminal", "name a pin with --talk-pin, or use another --mode")
     if config.pins:
         stack.enter_context(GpioButtons(pressed, config.pins))

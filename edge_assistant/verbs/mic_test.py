@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from edge_assistant.verbs import check_seconds
+
 if TYPE_CHECKING:
     from edge_assistant.meter import Reading
 
@@ -42,6 +44,7 @@ def run(args: argparse.Namespace) -> None:
     from edge_assistant.vad import VADS  # noqa: PLC0415
     from edge_assistant.wake import WakeWord  # noqa: PLC0415
 
+    check_seconds(args.seconds)
     vad = VADS[args.vad]()
     wake = WakeWord(args.wake) if args.wake else None
     frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()

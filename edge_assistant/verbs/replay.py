@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Do it. Raises EdgeAssistantError."""
     from edge_assistant.frames import FRAME_MS  # noqa: PLC0415
-    from edge_assistant.journal import replay  # noqa: PLC0415
+    from edge_assistant.replay import replay  # noqa: PLC0415
     from edge_assistant.timeline import table  # noqa: PLC0415
 
     found = replay(args.file, table(sys.stdout)) if args.show else replay(args.file)

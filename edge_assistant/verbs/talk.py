@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from edge_assistant.errors import UsageError
+from edge_assistant.verbs import check_seconds
 
 HELP = "talk through microphone and loudspeaker"
 EXAMPLE = """\
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace) -> None:
     from edge_assistant.voice import EspeakVoice  # noqa: PLC0415
     from edge_assistant.wake import WakeWord  # noqa: PLC0415
 
+    check_seconds(args.seconds)
     if args.barge_in == "wake" and args.mode == "open":
         raise UsageError("nothing would wake it: --barge-in wake goes with --mode wake or --mode button")
     pins = {Button.TALK: args.talk_pin, Button.MUTE: args.mute_pin}

@@ -89,7 +89,7 @@ def test_nothing_is_written_unless_asked(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     with Room() as room:
         room.furnish()
-        with talking("--seconds", "1") as program:
+        with talking("--seconds", "4") as program:
             listening(program)
             assert program.wait(20) == 0
     written = {path.name for path in tmp_path.rglob("*") if path.is_file()}
@@ -124,12 +124,17 @@ def test_a_network_socket_would_be_seen():
         (["--journal", "/no/such/folder/x.jsonl"], "--journal"),
         (["--record-audio", "/no/such/folder/x.wav"], "--record-audio"),
         (["--model", "/no/such/bundle"], "pocket"),
+        (["--mode", "button"], "--talk-pin"),
+        (["--seconds", "nan"], "more than 0"),
+        (["--seconds", "-1"], "more than 0"),
     ],
 )
 def test_what_cannot_be_is_one_line(options, line):
     with Room() as room:
         room.furnish()
-        ended = subprocess.run([PROGRAM, "talk", *options], capture_output=True, text=True, timeout=30, check=False)
+        ended = subprocess.run(
+            [PROGRAM, "talk", *options], capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL
+        )
     assert ended.returncode == 2
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
     assert ended.stderr.startswith("edge-assistant: ")
@@ -145,6 +150,6 @@ def test_the_servers_own_canceller_is_used_or_told_to_be_missing():
         assert "pactl load-module module-echo-cancel" in ended.stderr
         room.pactl("load-module", "module-null-sink", "sink_name=ear")
         room.pactl("load-module", "module-echo-cancel", "source_master=ear.monitor", "sink_master=air")
-        with talking("--echo", "system", "--seconds", "3") as program:
+        with talking("--echo", "system", "--seconds", "6") as program:
             line = listening(program)[-1]
     assert "pulse:ear.monitor.echo-cancel, pulse:air.echo-cancel" in line

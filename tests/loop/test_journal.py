@@ -1,15 +1,21 @@
 """A journal makes the same decisions again, and tells when they are others."""
 
 import json
+import resource
 
+import numpy as np
 import pytest
+import soundfile as sf
 from sim import World
 from test_dialogues import dialogue
 
 from edge_assistant.attention import AttentionConfig
+from edge_assistant.audio_record import AudioRecord
 from edge_assistant.endpoint import EndpointConfig
 from edge_assistant.errors import JournalError, UsageError
-from edge_assistant.journal import FORMAT, Journal, replay
+from edge_assistant.frames import FRAME_SAMPLES, Frame
+from edge_assistant.journal import FORMAT, Journal
+from edge_assistant.replay import replay
 from edge_assistant.turn import Command
 
 
@@ -106,3 +112,27 @@ def test_the_same_script_gives_the_same_journal(tmp_path):
     for seed in range(5):
         one, other = (journaled(tmp_path / name, seed)[0].read_bytes() for name in "ab")
         assert one == other
+
+
+def test_a_full_disk_ends_the_record_and_not_the_talk(tmp_path, caplog):
+    path = tmp_path / "heard.wav"
+    size, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with AudioRecord(path) as record:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+            for number in range(100):
+                record.record(Frame(number, np.full(FRAME_SAMPLES, 0.1, np.float32)), None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    assert caplog.text.count("ends here") == 1
+    assert path.stat().st_size <= 20_000
+
+
+def test_lost_frames_are_silence_in_the_record(tmp_path):
+    path = tmp_path / "heard.wav"
+    with AudioRecord(path) as record:
+        for number in (0, 1, 4):
+            record.record(Frame(number, np.full(FRAME_SAMPLES, 0.5, np.float32)), None)
+    pcm, rate_hz = sf.read(path)
+    assert rate_hz == 16_000
+    assert list(pcm[::FRAME_SAMPLES].round(2)) == [0.5, 0.5, 0, 0, 0.5]

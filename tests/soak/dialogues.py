@@ -22,7 +22,8 @@ from edge_assistant.attention import AttentionConfig
 from edge_assistant.endpoint import EndpointConfig
 from edge_assistant.errors import JournalError
 from edge_assistant.frames import FRAME_MS
-from edge_assistant.journal import Journal, replay
+from edge_assistant.journal import Journal
+from edge_assistant.replay import replay
 
 
 def main() -> int:
