@@ -141,6 +141,8 @@ def test_a_turn_moves_to_an_earlier_place_as_if_it_had_always_been_there(model: 
     assert moved.position == plain.position
     assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(keys_of(moved), keys_of(plain), strict=True))
     assert [token.id for token in answer(moved)] == [token.id for token in answer(plain)]
+    with pytest.raises(ValueError, match="in part"):  # it still knows where the clips lie
+        moved.copy(begin, begin + 20)
     copied = moved.copy(begin, moved.position)  # what was pasted can be copied again
     moved.cut(begin)
     moved.paste(copied)

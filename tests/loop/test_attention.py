@@ -52,8 +52,9 @@ def test_who_says_nothing_after_the_wake_word_is_no_longer_listened_to():
 
 
 def test_one_can_follow_up_without_the_wake_word_for_a_while():
-    room = world(TWO, TWO, woke=[5]).run("." * 10 + ASK + "." * 60 + ASK)
+    room = world(TWO, TWO, woke=[5]).run("." * 10 + ASK + "." * 130 + ASK)
     check(room)
+    assert room.when("SpeechStarted")[1] * FRAME_MS > 8000 + 5 * FRAME_MS  # the wake word's own window is over
     assert room.said == ["Hello.", "Bye."] * 2
     room.run("." * (6000 // FRAME_MS + 10) + ASK)
     assert len(room.said) == 4
@@ -68,6 +69,17 @@ def test_the_wake_word_silences_a_reply():
     assert [type(x).__name__ for _, x in room.log if type(x).__name__ in ("Hush", "Signal")][:3] == ["Signal", "Hush", "Signal"]
     check(room)
     assert room.said[-2:] == ["Hello.", "Bye."]
+
+
+def test_a_wake_word_over_a_reply_is_no_part_of_the_turn_after_it():
+    room = world(TWO, TWO, mode="open", say_ms=4000, woke=[107]).run("#" * 30 + "." * 70 + "#" * 40 + "." * 300)
+    check(room)
+    assert [type(x).__name__ for _, x in room.log if type(x).__name__ in ("Hold", "Woken", "Hush", "Hear")][1:] == [
+        "Hold", "Woken", "Hush", "Hear",
+    ]  # fmt: skip
+    assert room.all("SpeechStarted")[-1].frame == 108
+    assert room.heard_frames[-1] > 130
+    assert 100 not in room.heard_frames
 
 
 def test_the_button_opens_a_turn_and_letting_it_go_ends_it_without_a_wait():

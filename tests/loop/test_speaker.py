@@ -141,3 +141,29 @@ def test_where_no_file_can_be_written(tmp_path, name):
 
 def test_fast_without_a_file_is_not_played():
     assert type(choose_sink(None, aloud=False)) is NullSink
+
+
+def test_a_signal_is_mixed_in_whatever_sounds_or_is_held_or_flushed():
+    speaker = Speaker(16_000, lambda event: None)
+    speaker.write(1, np.full(8, 0.5, np.float32))
+    speaker.signal(np.full(6, 0.25, np.float32))
+    assert list(speaker.pull(4)) == [0.75] * 4
+    speaker.hold()
+    assert speaker.waiting
+    assert list(speaker.pull(4)) == [0.25, 0.25, 0, 0]
+    assert not speaker.waiting
+    speaker.resume()
+    assert list(speaker.pull(4)) == [0.5] * 4
+    speaker.signal(np.full(2, 0.25, np.float32))
+    speaker.flush(1)
+    assert list(speaker.pull(4)) == [0.25, 0.25, 0, 0]
+
+
+def test_what_is_held_goes_on_where_it_was():
+    speaker = Speaker(16_000, lambda event: None)
+    speaker.write(1, np.arange(1, 9, dtype=np.float32))
+    assert list(speaker.pull(3)) == [1, 2, 3]
+    speaker.hold()
+    assert not speaker.pull(100).any()
+    speaker.resume()
+    assert list(speaker.pull(5)) == [4, 5, 6, 7, 8]

@@ -115,3 +115,18 @@ def test_a_voice_that_says_nothing_says_nothing():
     voice.say = lambda text: (np.zeros(400, np.float32), 16_000)
     list(SpeakingMouth(voice, speaker).say(1, "Hello."))
     assert not speaker.pull(4000).any()
+
+
+def test_a_sentence_that_was_prepared_is_not_spoken_twice():
+    said = []
+
+    class Counting(LateVoice):
+        def say(self, text):
+            said.append(text)
+            return super().say(text)
+
+    mouth = SpeakingMouth(Counting(), Speaker(16_000, lambda event: None))
+    mouth.prepare("One.")
+    list(mouth.say(1, "One."))
+    list(mouth.say(1, "Two."))
+    assert said == ["One.", "Two."]

@@ -1,0 +1,165 @@
+"""How `talk` puts devices and loop together, with devices that do what a test says; the real ones are in `tests/live`."""
+
+import numpy as np
+import pytest
+
+from edge_assistant import talk as module
+from edge_assistant.attention import AttentionConfig
+from edge_assistant.button import Button
+from edge_assistant.errors import UsageError
+from edge_assistant.frames import FRAME_SAMPLES, Frame
+from edge_assistant.runtimes.scripted import ScriptedSession
+from edge_assistant.sinks import NullSink
+from edge_assistant.talk import Parts, TalkConfig, talk
+
+SPEECH = np.full(FRAME_SAMPLES, 0.5, np.float32)
+SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
+
+
+class Voice:
+    """Every sentence is a tenth of a second."""
+
+    def open(self): ...
+    def close(self): ...
+    def say(self, text):
+        return np.full(1600, 0.3, np.float32), 16_000
+
+
+class Sink(NullSink):
+    """A loudspeaker that counts."""
+
+    made: "Sink"
+
+    def __init__(self, device, *, played, changed, lead_in_ms):
+        super().__init__()
+        type(self).made = self
+        self.used, self.played, self.changed, self.wakes, self.ticks = device or "speaker", played, changed, 0, 0
+
+    def wake(self):
+        self.wakes += 1
+
+    def tick(self):
+        self.ticks += 1
+        super().tick()
+
+    def take(self, block):
+        self.played(block, self.rate_hz)
+
+
+class Microphone:
+    """It plays a script: strings of '#' and '.', and calls in between; then it ends. It begins when the keys are there."""
+
+    script: tuple = ()
+    made: "Microphone"
+
+    def __init__(self, device, post, *, changed):
+        type(self).made = self
+        self.post, self.changed, self.used, self.muted = post, changed, device or "mic", False
+
+    def mute(self):
+        self.muted = True
+
+    def unmute(self):
+        self.muted = False
+
+    def play(self):
+        number = 0
+        for part in self.script:
+            if callable(part):
+                part()
+                continue
+            for mark in part:
+                self.post(Frame(number, SPEECH if mark == "#" else SILENCE))
+                number += 1
+        self.post(None)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_): ...
+
+
+class Keys:
+    """Keys that a test presses."""
+
+    present = False
+    pressed = None
+
+    def __init__(self, pressed):
+        type(self).pressed = pressed
+
+    def __enter__(self):
+        Microphone.made.play()
+        return self
+
+    def __exit__(self, *_): ...
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Talk with these parts and this script; what happened, and the loudspeaker."""
+    for name, double in (("DeviceSink", Sink), ("Microphone", Microphone), ("KeyButtons", Keys)):
+        monkeypatch.setattr(module, name, double)
+
+    def go(*script, **options):
+        monkeypatch.setattr(Microphone, "script", script)
+        moments, told = [], []
+        vad = options.pop("vad", lambda pcm: float(pcm.any()))
+        parts = Parts(ScriptedSession(["Hello.<turn|>"] * 9), vad, Voice(), moments.append)
+        talk(TalkConfig(**{"echo": "half-duplex"} | options), parts, lambda *devices: told.append(devices))
+        return moments, told, Sink.made
+
+    return go
+
+
+def test_every_frame_drives_the_loudspeaker_that_is_not_there(run):
+    _, told, sink = run("." * 50)
+    assert sink.ticks == 50
+    assert told == [("mic", "speaker")]
+
+
+def test_the_amplifier_is_woken_when_a_turn_begins_and_only_then(run):
+    _, _, sink = run("." * 20 + "#" * 20 + "." * 30)
+    assert sink.wakes == 1
+
+
+def test_what_is_played_reaches_the_canceller(run, monkeypatch):
+    heard = []
+    monkeypatch.setattr(
+        "edge_assistant.echo.stage.Reference.played", lambda self, pcm, rate_hz: heard.append((len(pcm), rate_hz))
+    )
+    run("." * 10)
+    assert len(heard) == 10
+
+
+def test_a_device_that_goes_and_comes_back_is_told_aloud(run):
+    def news(*changes):
+        for present in changes:
+            Microphone.made.changed("microphone", present, "mic")
+
+    moments, _, _ = run("." * 5, lambda: news(True), "." * 5, lambda: news(False), "." * 5)
+    assert [m.more["text"] for m in moments if m.event == "ring"] == ["The microphone is gone."]
+    moments, _, _ = run(lambda: Microphone.made.changed("loudspeaker", False, "speaker"), "." * 5)
+    assert moments == []  # nobody would hear it
+
+
+def test_the_keys(run):
+    def press(button, down=True):
+        return lambda: Keys.pressed(button, down)
+
+    moments, _, _ = run("#" * 20, press(Button.STOP), "." * 60)
+    assert [m.event for m in moments] == ["speech_started", "stopped", "dropped"]
+    run("." * 5, press(Button.MUTE), "." * 5)
+    assert Microphone.made.muted
+    run("." * 5, press(Button.MUTE), press(Button.MUTE), "." * 5)
+    assert not Microphone.made.muted
+
+
+def test_a_button_that_is_not_there(run):
+    with pytest.raises(UsageError, match="--talk-pin"):
+        run("." * 5, attention=AttentionConfig(mode="button"))
+
+
+def test_it_ends_after_so_many_seconds_of_sound(run):
+    _, _, sink = run("." * 500, seconds=3.2)
+    assert sink.ticks == 101
