@@ -1,0 +1,63 @@
+"""What the brain remembers when its memory is put in order, and somebody speaks meanwhile."""
+
+import numpy as np
+import pytest
+
+from edge_assistant.brain import Brain
+from edge_assistant.frames import FRAME_SAMPLES
+from edge_assistant.runtimes.scripted import ScriptedSession
+
+
+def talked(turns):
+    """A brain after so many turns, the frames of each of the same value, and its session."""
+    session = ScriptedSession(["Yes.<turn|>"] * 99, capacity=1000)
+    brain = Brain(session)
+    brain.open()
+    for turn in range(1, turns + 1):
+        ask(brain, turn)
+    return brain, session
+
+
+def ask(brain, value):
+    brain.begin()
+    for _ in range(30):
+        brain.hear(np.full(FRAME_SAMPLES, value, np.float32))
+    for _ in brain.reply(value):
+        pass
+
+
+def remembered(session):
+    """The turns whose sound is in the cache, in order."""
+    values = [int(pcm[0]) for pcm in session.sound]
+    return sorted(set(values), key=values.index)
+
+
+def test_undisturbed_the_last_turns_stay():
+    brain, session = talked(20)
+    for _ in brain.tidy():
+        pass
+    kept = remembered(session)
+    assert kept == list(range(21 - len(kept), 21))
+    assert 3 < len(kept) < 20
+    assert session.position <= 0.35 * session.capacity + 1
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_disturbed_the_last_turn_is_not_among_the_lost(steps):
+    brain, session = talked(20)
+    job = brain.tidy()
+    for _ in range(steps + 1):
+        next(job)
+    fed = remembered(session)
+    job.close()
+    ask(brain, 99)
+    assert 20 not in fed
+    assert remembered(session) == [*fed, 20, 99]
+    assert session.text.count("<|turn>user") == len(fed) + 2
+
+
+def test_nothing_is_put_in_order_while_there_is_room():
+    brain, session = talked(3)
+    before = session.text
+    assert list(brain.tidy()) == []
+    assert session.text == before
