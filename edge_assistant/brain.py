@@ -107,7 +107,7 @@ class Brain:
         if self._left:  # somebody speaks sooner than everything was fed again
             self._feed_again(self._left[-1])
             self._left = []
-        full = session.capacity - session.position < min(TURN_TOKENS, session.capacity // 2)
+        full = session.capacity - session.position < min(TURN_TOKENS, session.capacity // 4)
         if self._turns and (full or len(self._turns) > self._most):
             log.info("earlier turns are forgotten")
             kept = self._last(1 if full else self._most)

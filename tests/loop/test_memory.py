@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from edge_assistant.brain import Brain
+from edge_assistant.brain import FULL, KEPT, Brain
 from edge_assistant.frames import FRAME_SAMPLES
 from edge_assistant.runtimes.scripted import ScriptedSession
 
 
 def talked(turns):
-    """A brain after so many turns, the frames of each of the same value, and its session."""
+    """A brain after so many turns, whose memory is as full as nobody's waiting needs; the frames of turn n are all n."""
     session = ScriptedSession(["Yes.<turn|>"] * 99, capacity=1000)
     brain = Brain(session)
     brain.open()
@@ -33,26 +33,27 @@ def remembered(session):
 
 
 def test_undisturbed_the_last_turns_stay():
-    brain, session = talked(20)
+    brain, session = talked(18)
     for _ in brain.tidy():
         pass
     kept = remembered(session)
-    assert kept == list(range(21 - len(kept), 21))
-    assert 3 < len(kept) < 20
-    assert session.position <= 0.35 * session.capacity + 1
+    assert kept == list(range(19 - len(kept), 19))
+    assert 3 < len(kept) < 18
+    assert session.position <= KEPT * session.capacity + 20
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3])
 def test_disturbed_the_last_turn_is_not_among_the_lost(steps):
-    brain, session = talked(20)
+    brain, session = talked(18)
+    assert session.position > FULL * session.capacity
     job = brain.tidy()
     for _ in range(steps + 1):
         next(job)
     fed = remembered(session)
     job.close()
     ask(brain, 99)
-    assert 20 not in fed
-    assert remembered(session) == [*fed, 20, 99]
+    assert 18 not in fed
+    assert remembered(session) == [*fed, 18, 99]
     assert session.text.count("<|turn>user") == len(fed) + 2
 
 
