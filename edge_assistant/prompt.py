@@ -198,14 +198,15 @@ class _Reader:
         return text
 
     def _number(self) -> int | float:
-        digits = self._match(_NUMBER, "a value")
-        if digits.lstrip("-").isdigit():
+        number = self._match(_NUMBER, "a value")
+        digits = number.removeprefix("-")
+        if digits.isdigit():
             if len(digits) > 18:  # longer than any argument that means something; int() of thousands of digits raises
                 raise self._error("a number of at most 18 digits")
-            return int(digits)
-        if not math.isfinite(number := float(digits)):
+            return int(number)
+        if not math.isfinite(real := float(number)):
             raise self._error("a finite number")
-        return number
+        return real
 
     def _match(self, pattern: re.Pattern[str], what: str) -> str:
         self._skip()

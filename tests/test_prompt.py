@@ -1,7 +1,7 @@
 """The conversation format: both ways, and against whoever would break out of it."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_assistant.prompt import (
@@ -31,6 +31,7 @@ NAMES = st.from_regex(r"\A[a-z_][a-z0-9_]{0,10}\Z")
 
 
 @given(NAMES, st.dictionaries(NAMES, VALUES, max_size=4))
+@example("far", {"below": -(10**17), "above": 10**17})
 def test_a_call_comes_back_as_it_was_written(name, arguments):
     assert parse_call("Well. " + format_call(ToolCall(name, arguments)) + "<|tool_response>") == ToolCall(name, arguments)
 

@@ -15,15 +15,23 @@ from edge_assistant.wake import WakeWord, wake_words
 DEMO = Path(__file__).parents[2] / "assets" / "demo"
 
 
+PHRASES = Path(__file__).parent / "phrases"
+"""Spoken by espeak-ng 1.51, en-gb-x-rp: whether a model knows a synthetic phrase hangs on the voice and its version."""
+SILENCE = np.zeros(SAMPLE_RATE_HZ, np.float32)
+
+
+def phrase(name):
+    return np.concatenate([SILENCE, *Recording(PHRASES / f"{name}.flac").frames(), SILENCE])
+
+
 @pytest.fixture(scope="module")
 def say():
-    voice = EspeakVoice(voice="en-gb-x-rp")  # its "okay nabu" is the one that the model knows
+    voice = EspeakVoice()
     voice.open()
 
     def spoken(text):
         pcm, rate_hz = voice.say(text)
-        silence = np.zeros(SAMPLE_RATE_HZ, np.float32)
-        return np.concatenate([silence, soxr.resample(pcm, rate_hz, SAMPLE_RATE_HZ), silence])
+        return np.concatenate([SILENCE, soxr.resample(pcm, rate_hz, SAMPLE_RATE_HZ), SILENCE])
 
     yield spoken
     voice.close()
@@ -35,11 +43,10 @@ def hits(word, sound):
 
 
 @pytest.mark.parametrize("name", ["alexa", "okay nabu"])
-def test_the_phrase_is_heard_once_each_time(say, name):
+def test_the_phrase_is_heard_once_each_time(name):
     word = WakeWord(name)
     assert word.phrase.lower() == name
-    phrase = say(name)
-    assert [hits(word, gain * phrase) for gain in (1, 0.3, 1)] == [1, 1, 1]
+    assert [hits(word, gain * phrase(name)) for gain in (1, 0.3, 1)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("name", ["alexa", "okay nabu", "hey jarvis", "hey mycroft"])
@@ -51,7 +58,7 @@ def test_other_speech_is_not_it(say, name):
     assert hits(word, say(". ".join([*others, "The lamp is on, and a timer of ten minutes is set"]))) == 0
 
 
-def test_a_model_by_its_path(say, tmp_path):
+def test_a_model_by_its_path(tmp_path):
     shipped = wake._shipped()
     for suffix in ("json", "tflite"):
         (tmp_path / f"mine.{suffix}").write_bytes((shipped / f"alexa.{suffix}").read_bytes())
@@ -59,7 +66,7 @@ def test_a_model_by_its_path(say, tmp_path):
     (tmp_path / "mine.json").write_text(json.dumps(config | {"model": "mine.tflite", "wake_word": "Mine"}))
     word = WakeWord(str(tmp_path / "mine.json"))
     assert word.phrase == "Mine"
-    assert hits(word, say("alexa")) == 1
+    assert hits(word, phrase("alexa")) == 1
     (tmp_path / "mine.json").write_text("{}")
     with pytest.raises(ConfigError, match="is no wake word model"):
         WakeWord(str(tmp_path / "mine.json"))
