@@ -227,7 +227,8 @@ def synth(args: argparse.Namespace) -> None:
         if rng.random() < args.foreign:
             one = repertoire.foreign(rng)
         else:
-            one = repertoire.request(rng, unseen=rng.random() < args.unseen)
+            intent = rng.choice([*repertoire.INTENTS, repertoire.REPEAT]) if args.no_numbers else None
+            one = repertoire.request(rng, unseen=rng.random() < args.unseen, intent=intent)
         text = one.text if args.engine == "espeak" else one.text[0].upper() + one.text[1:] + rng.choice(".....?!")
         try:
             voice, pcm, rate = say(text)
@@ -450,6 +451,7 @@ def main() -> None:
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--foreign", type=float, default=0.25, help="share of sentences outside the repertoire")
     command.add_argument("--unseen", type=float, default=0.0, help="share of requests in wordings held out of training")
+    command.add_argument("--no-numbers", action="store_true", help="only requests without a number")
     command.add_argument("--shard", type=int, default=500, help="clips in a shard")
     command.add_argument("--kokoro", type=Path, nargs=2, metavar=("MODEL", "VOICES"), help="what make_kokoro.py wrote")
     command = commands.add_parser("negatives", help="noise and cut-up speech from audio shards")

@@ -16,10 +16,11 @@ import re
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TypeVar
 
 import numpy as np
 import repertoire
@@ -27,6 +28,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
+T = TypeVar("T")
 SPECIAL = [
     "<pad>",
     "<eos>",
@@ -58,8 +60,10 @@ RESPONSE, END = "<|tool_response>", "<turn|>"
 AUDIO_TYPE = 3
 """mm_token_type_ids of an audio token."""
 ARGUMENT_WEIGHT, SENTENCE_WEIGHT = 3.0, 0.5
-SHARES = {"kokoro": 0.38, "espeak": 0.26, "flite": 0.14, "piper": 0.14, "negative": 0.08}
+SHARES = {"kokoro": 0.35, "espeak": 0.24, "flite": 0.2, "piper": 0.13, "negative": 0.08}
 """How much of a batch comes from each kind of shard, whatever their sizes."""
+INTENT_SHARES = {"foreign": 0.26, "timer": 0.2, "brightness": 0.08, "volume": 0.08}
+"""How much of each kind's clips; all other intents share the rest evenly, or the numbers, drawn often, drown them."""
 
 
 # ---- model and tokenizer ----
@@ -300,9 +304,7 @@ class Pool:
     def batches(self, frames: int, rng: random.Random) -> Iterator[list[Clip]]:
         """Yield batches of clips of similar length, about `frames` mel frames each, for ever."""
         while True:
-            kinds = [kind for kind in self.clips if SHARES.get(kind)]
-            drawn = rng.choices(kinds, [SHARES[kind] for kind in kinds], k=800)
-            chosen = sorted((rng.choice(self.clips[kind]) for kind in drawn), key=lambda clip: len(clip.mel))
+            chosen = sorted(draw(self.clips, lambda clip: clip.meta["intent"], 800, rng), key=lambda clip: len(clip.mel))
             batches: list[list[Clip]] = [[]]
             for clip in chosen:
                 if len(clip.mel) * (len(batches[-1]) + 1) > frames:
@@ -310,6 +312,24 @@ class Pool:
                 batches[-1].append(clip)
             rng.shuffle(batches)
             yield from filter(None, batches)
+
+
+def draw(pools: dict[str, list[T]], intent: Callable[[T], str], count: int, rng: random.Random) -> list[T]:
+    """Draw by SHARES, then by INTENT_SHARES, then evenly."""
+    shelves: dict[str, dict[str, list[T]]] = {}
+    for kind, pool in pools.items():
+        if SHARES.get(kind):
+            shelves[kind] = defaultdict(list)
+            for one in pool:
+                shelves[kind][intent(one)].append(one)
+    rest = 1 - sum(INTENT_SHARES.values())
+    chosen = []
+    for kind in rng.choices(list(shelves), [SHARES[kind] for kind in shelves], k=count):
+        shelf = shelves[kind]
+        others = max(1, len(shelf.keys() - INTENT_SHARES.keys()))
+        name = rng.choices(list(shelf), [INTENT_SHARES.get(name, rest / others) for name in shelf])[0]
+        chosen.append(rng.choice(shelf[name]))
+    return chosen
 
 
 def warp(mel: np.ndarray, rng: random.Random) -> np.ndarray:
@@ -654,14 +674,12 @@ class Trainer:
         real, inner.get_audio_features = inner.get_audio_features, soft_tokens
         pairs = [pair for kind in self.cached.values() for pair in kind]
         repeats = [pair for pair in pairs if pair[0].meta["intent"] == repertoire.REPEAT]
-        kinds = list(self.cached)
         start = told = stored = time.time()
         number, log = 0, defaultdict(list)
         batches: list[list] = []
         while (share := (time.time() - start) / (60 * minutes)) < 1:
             if not batches:
-                drawn_kinds = self.rng.choices(kinds, [SHARES[kind] for kind in kinds], k=960)
-                drawn = [self.rng.choice(self.cached[kind]) for kind in drawn_kinds]
+                drawn = draw(self.cached, lambda pair: pair[0].meta["intent"], 960, self.rng)
                 drawn.sort(key=lambda pair: pair[0].tokens)
                 batches = [drawn[at : at + self.args.rows] for at in range(0, len(drawn), self.args.rows)]
                 self.rng.shuffle(batches)
