@@ -70,6 +70,11 @@ class Line:
         return self._alive and self._silent_s < self._patience_s
 
     @property
+    def missing(self) -> bool:
+        """There is no stream, and a reason for it that was told: no such device, or one that does not open."""
+        return bool(self._complaint)
+
+    @property
     def latency_s(self) -> float:
         """Sound under way between us and the device; 0 while there is none."""
         stream = self._stream

@@ -135,6 +135,11 @@ class Microphone:
         """The stable name of the device that is heard now; "" while there is none."""
         return self._line.used
 
+    @property
+    def explained(self) -> bool:
+        """Sound comes, or it is known why none does: muted, unplugged, busy. If not, capture is stuck."""
+        return self.muted or self._line.flowing or self._line.missing
+
     def mute(self) -> None:
         """Stop capture for real: the device is let go."""
         self.muted = True

@@ -19,7 +19,7 @@ from edge_assistant.echo import Echo
 from edge_assistant.echo.system import find_cancelled
 from edge_assistant.endpoint import EndpointConfig
 from edge_assistant.errors import UsageError
-from edge_assistant.frames import Due, Event, Frame, Muted, Released, Stopped, Woken, frames
+from edge_assistant.frames import Due, Event, Frame, Muted, Released, Spoken, Stopped, Woken, frames
 from edge_assistant.journal import Journal
 from edge_assistant.microphone import FRAME_S, Microphone
 from edge_assistant.mouth import SpeakingMouth
@@ -28,17 +28,19 @@ from edge_assistant.sinks import DeviceSink
 from edge_assistant.speaker import Speaker
 from edge_assistant.timeline import Moment, Timeline
 from edge_assistant.tools.timer import Timers
-from edge_assistant.turn import Command, Hear
+from edge_assistant.turn import Command, Hear, State
 from edge_assistant.vad import Vad
 from edge_assistant.voice import Voice
 from edge_assistant.worker import ThreadWorker
 
 log = logging.getLogger(__name__)
 
+Inbox = queue.SimpleQueue[Frame | Event | None]
+
 LEAD_IN_MS = 300
 """Hum before the first word after a long silence: amplifiers that have fallen asleep wake from it."""
-
-
+FINISH_S = 1.2
+"""At the end, what is left of a sentence is spoken for so long; letting everything go takes some tenths of a second more."""
 UNHEARD_FRAMES = frames(3000)
 """A microphone tells what it is with its first block; after so long without one it has troubles of its own."""
 
@@ -76,14 +78,31 @@ class Parts:
     """Folder that keeps what this model's cache holds after a system turn."""
 
 
-def talk(config: TalkConfig, parts: Parts, ready: Callable[[str, str], None] = lambda microphone, loudspeaker: None) -> None:
-    """Talk. `ready` is told when it listens, and through which devices.
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Whoever has a conversation held: what it is told, and where it may put in a word."""
+
+    ready: Callable[[str, str], None] = lambda microphone, loudspeaker: None
+    """It listens, through these devices; "" for one that is not there."""
+    changed: Callable[[str, bool, str], None] = lambda kind, present, name: None
+    """A device has gone or come back; on a thread of that device's."""
+    took: Callable[[Assistant, Microphone], None] = lambda assistant, microphone: None
+    """A frame was taken."""
+    patient: bool = False
+    """Devices that are not there at the start are waited for."""
+    inbox: Inbox = field(default_factory=lambda: queue.SimpleQueue[Frame | Event | None]())
+    """An event put in here is taken like any other; None ends the conversation, after the sentence that is being spoken."""
+
+
+def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
+    """Talk, until it is stopped.
 
     Raises:
         EdgeAssistantError: a part cannot do its work. A device that comes and goes later does not raise.
         UsageError: there is no button to press, and the mode wants one.
     """
-    inbox: queue.SimpleQueue[Frame | Event | None] = queue.SimpleQueue()
+    host = host or Host()
+    inbox = host.inbox
     echo = Echo(config.echo)
     if config.echo == "system":
         cancelled = find_cancelled()
@@ -108,9 +127,12 @@ def talk(config: TalkConfig, parts: Parts, ready: Callable[[str, str], None] = l
             if not (kind == "loudspeaker" and not present):  # nobody would hear it
                 what = f"The {kind} is back." if present else f"The {kind} is gone."
                 inbox.put(Due(what, "listening" if present else "error"))
+            host.changed(kind, present, name)
 
         changes = _Changes(changed)
-        sink = stack.enter_context(DeviceSink(config.loudspeaker, played=echo.played, changed=changes, lead_in_ms=LEAD_IN_MS))
+        sink = stack.enter_context(
+            DeviceSink(config.loudspeaker, played=echo.played, changed=changes, lead_in_ms=LEAD_IN_MS, patient=host.patient)
+        )
         sink.open()
         speaker = Speaker(sink.rate_hz, inbox.put, patience_s=FRAME_S)
         observers.append(Timeline(parts.show, lambda: round(assistant.taken * FRAME_S * 1000)).observe)
@@ -147,8 +169,7 @@ def talk(config: TalkConfig, parts: Parts, ready: Callable[[str, str], None] = l
         )
         sink.connect(speaker)
         assistant.wait_until_ready()
-        stack.enter_context(_ending(inbox))
-        microphone = stack.enter_context(Microphone(config.microphone, inbox.put, changed=changes))
+        microphone = stack.enter_context(Microphone(config.microphone, inbox.put, changed=changes, patient=host.patient))
         _add_buttons(stack, config, microphone, inbox)
         told = False
         for item in iter(inbox.get, None):
@@ -156,16 +177,36 @@ def talk(config: TalkConfig, parts: Parts, ready: Callable[[str, str], None] = l
                 sink.tick()
                 if not told and (microphone.used or item.number >= UNHEARD_FRAMES):
                     told = True
-                    ready(microphone.used, sink.used)
+                    host.ready(microphone.used, sink.used)
                 if config.seconds is not None and item.number * FRAME_S >= config.seconds:
                     break
             assistant.take(item)
+            if isinstance(item, Frame):
+                host.took(assistant, microphone)
+        else:
+            _finish_sentence(assistant, sink)
         if len(timers):
             log.warning("%d running timer%s ends with this conversation", len(timers), "s" * (len(timers) > 1))
 
 
+def _finish_sentence(assistant: Assistant, sink: DeviceSink) -> None:
+    """Let the sentence that is being spoken come to its end, if that is near."""
+    until = time.monotonic() + FINISH_S
+    item: Frame | Event | None = None
+    while assistant.turn.state is State.REPLYING and not isinstance(item, Spoken):
+        try:
+            item = assistant.inbox.get(timeout=max(0.0, until - time.monotonic()))
+        except queue.Empty:
+            return
+        if item is None or time.monotonic() >= until:
+            return
+        if isinstance(item, Frame):
+            sink.tick()
+        assistant.take(item)
+
+
 @contextmanager
-def _ending(inbox: "queue.SimpleQueue[Frame | Event | None]") -> Generator[None]:
+def ended_by_sigterm(inbox: Inbox) -> Generator[None]:
     """Whoever ends us by SIGTERM, a service manager for one, ends the talk as None does: files are closed and devices let go."""
 
     def end(_signal: int, _frame: object) -> None:
@@ -191,9 +232,7 @@ class _Changes:
         self._known.add(kind)
 
 
-def _add_buttons(
-    stack: ExitStack, config: TalkConfig, microphone: Microphone, inbox: "queue.SimpleQueue[Frame | Event | None]"
-) -> None:
+def _add_buttons(stack: ExitStack, config: TalkConfig, microphone: Microphone, inbox: Inbox) -> None:
     def pressed(button: Button, down: bool) -> None:
         match button, down:
             case Button.TALK, _:

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     from edge_assistant.models import find_model  # noqa: PLC0415
     from edge_assistant.places import cache_folder  # noqa: PLC0415
     from edge_assistant.runtimes.onnx import OnnxModel  # noqa: PLC0415
-    from edge_assistant.talk import Parts, TalkConfig, talk  # noqa: PLC0415
+    from edge_assistant.talk import Host, Parts, TalkConfig, ended_by_sigterm, talk  # noqa: PLC0415
     from edge_assistant.vad import VADS  # noqa: PLC0415
     from edge_assistant.voice import EspeakVoice  # noqa: PLC0415
     from edge_assistant.wake import WakeWord  # noqa: PLC0415
@@ -98,4 +98,6 @@ def run(args: argparse.Namespace) -> None:
     def ready(microphone: str, loudspeaker: str) -> None:
         print(f"edge-assistant: listening ({microphone or 'no microphone'}, {loudspeaker or 'no loudspeaker'})", file=sys.stderr)
 
-    talk(config, parts, ready)
+    host = Host(ready=ready)
+    with ended_by_sigterm(host.inbox):
+        talk(config, parts, host)

@@ -10,7 +10,7 @@ from edge_assistant.errors import UsageError
 from edge_assistant.frames import FRAME_SAMPLES, Frame
 from edge_assistant.runtimes.scripted import ScriptedSession
 from edge_assistant.sinks import NullSink
-from edge_assistant.talk import Parts, TalkConfig, talk
+from edge_assistant.talk import Host, Parts, TalkConfig, talk
 
 SPEECH = np.full(FRAME_SAMPLES, 0.5, np.float32)
 SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
@@ -30,7 +30,7 @@ class Sink(NullSink):
 
     made: "Sink"
 
-    def __init__(self, device, *, played, changed, lead_in_ms):
+    def __init__(self, device, *, played, changed, lead_in_ms, patient=False):
         super().__init__()
         type(self).made = self
         self.used, self.played, self.changed, self.wakes, self.ticks = device or "speaker", played, changed, 0, 0
@@ -52,7 +52,7 @@ class Microphone:
     script: tuple = ()
     made: "Microphone"
 
-    def __init__(self, device, post, *, changed):
+    def __init__(self, device, post, *, changed, patient=False):
         type(self).made = self
         self.post, self.changed, self.used, self.muted = post, changed, device or "mic", False
 
@@ -106,7 +106,7 @@ def run(monkeypatch):
         moments, told = [], []
         vad = options.pop("vad", lambda pcm: float(pcm.any()))
         parts = Parts(ScriptedSession(["Hello.<turn|>"] * 9), vad, Voice(), moments.append)
-        talk(TalkConfig(**{"echo": "half-duplex"} | options), parts, lambda *devices: told.append(devices))
+        talk(TalkConfig(**{"echo": "half-duplex"} | options), parts, Host(ready=lambda *devices: told.append(devices)))
         return moments, told, Sink.made
 
     return go
