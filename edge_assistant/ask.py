@@ -178,6 +178,7 @@ def _assemble(
         brain=make_brain(parts.session, tools, parts.prefixes),
         mouth=SpeakingMouth(parts.voice, speaker),
         use=tools.use,
+        cancel=tools.cancel,
         due=lambda: [Due(text) for text in timers.due()],
         worker=worker,
         inbox=inbox,

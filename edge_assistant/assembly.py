@@ -1,6 +1,6 @@
 """What `ask` and `talk` put together alike: tools, and a brain that knows of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -10,12 +10,16 @@ from edge_assistant.prompt import INSTRUCTIONS, format_system
 from edge_assistant.runtime import Session
 from edge_assistant.tools import Toolbox
 from edge_assistant.tools.clock import clock_tools
+from edge_assistant.tools.plugins import plugin_tools
 from edge_assistant.tools.timer import Timers, timer_tools
 
 
-def make_tools(timers: Timers, local_time: Callable[[], datetime] = datetime.now) -> Toolbox:
-    """Everything the assistant can do."""
-    return Toolbox([*clock_tools(local_time), *timer_tools(timers)])
+def make_tools(
+    timers: Timers, local_time: Callable[[], datetime] = datetime.now, switched: Mapping[str, bool] | None = None
+) -> Toolbox:
+    """Everything the assistant can do, plug-ins included; `switched` turns tools on or off by name."""
+    own = [*clock_tools(local_time), *timer_tools(timers)]
+    return Toolbox([*own, *plugin_tools([each.name for each in own])], switched)
 
 
 def make_brain(session: Session, tools: Toolbox, prefixes: Path | None) -> Brain:

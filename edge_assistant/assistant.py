@@ -99,7 +99,7 @@ class Assistant:
         ears: Ears,
         brain: Brain,
         mouth: Mouth,
-        use: Callable[[ToolCall], Response],
+        use: Callable[[ToolCall, bool], Response],
         due: Callable[[], list[Event]],
         worker: Callable[[str, Callable[[WorkEvent], None]], Worker],
         inbox: "queue.SimpleQueue[Frame | Event | None]",
@@ -107,9 +107,11 @@ class Assistant:
         record: Record = lambda item, heard: None,
         endpoint: EndpointConfig | None = None,
         attention: AttentionConfig | None = None,
+        cancel: Callable[[], None] = lambda: None,
         judge: Callable[[Pcm], float] | None = None,
     ) -> None:
-        """`use` runs a tool; `due` is asked every frame what has come due.
+        """`use` runs a tool, or asks first if no yes was said to it; `cancel` gives up the one that runs; `due` is asked every
+        frame what has come due.
 
         `observe` sees every step, and `record` everything that a decision rests on, both on this thread. `judge` tells from how a
         turn sounds (shape [samples]) how probable it is that it is over.
@@ -120,7 +122,7 @@ class Assistant:
         self.taken = 0
         """Frames taken so far."""
         self._ears, self._brain, self._mouth, self._use, self._due, self._observe = ears, brain, mouth, use, due, observe
-        self._record, self._judge = record, judge
+        self._record, self._judge, self._cancel = record, judge, cancel
         self._attention = Attention(attention or AttentionConfig())
         self._endpoint = Endpointer(config)
         self._brains, self._mouths, self._hands = (worker(name, inbox.put) for name in ("brain", "mouth", "hands"))
@@ -319,6 +321,7 @@ class Assistant:
             case Hush(reply):
                 for worker in self.workers:
                     worker.drop(reply)
+                self._cancel()
                 self._mouth.flush(reply)
             case Remember(text, cut):
                 if cut:
@@ -341,7 +344,7 @@ class Assistant:
             self._brains.do(KEEP, once(self._brain.hear, pcm))
 
     def _work(self, reply: int, calls: tuple[ToolCall, ...]) -> Job:
-        yield Returned(reply, tuple(self._use(call) for call in calls))
+        yield Returned(reply, tuple(self._use(call, False) for call in calls))
 
     def _say(self, reply: int, text: str, sound: str = "") -> Job:
         if sound:

@@ -108,6 +108,12 @@ class Response:
 
     name: str
     values: Mapping[str, Value]
+    text: str = ""
+    """The same as a short sentence to be spoken; "" if the tool has none."""
+    hint: str = ""
+    """The call was wrong: what would be right."""
+    question: str = ""
+    """Nothing was done: the tool wants a yes to this first."""
 
 
 @dataclass(frozen=True, slots=True)

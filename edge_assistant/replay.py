@@ -129,7 +129,7 @@ def _assemble(head: Mapping[str, Any], ears: _JournaledEars, observe: Callable[[
         ears=ears,
         brain=Brain(ScriptedSession([])),
         mouth=_Idle(),
-        use=lambda call: Response(call.name, {}),
+        use=lambda call, confirmed: Response(call.name, {}),
         due=list[Event],
         worker=worker,
         inbox=queue.SimpleQueue(),

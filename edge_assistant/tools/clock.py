@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from edge_assistant.prompt import Declaration
-from edge_assistant.tools import Arguments, Result, Tool
+from edge_assistant.tools.contract import Result, Tool, tool
 
 Now = Callable[[], datetime]
 """The local time."""
@@ -19,16 +18,16 @@ MONTHS = (
 def clock_tools(now: Now) -> list[Tool]:
     """`get_time{}` and `get_date{}`. English whatever the system's language is: the model speaks English."""
 
-    def get_time(_: Arguments) -> Result:
+    def get_time() -> Result:
+        """The time of day."""
         moment = now()
-        return {"time": f"{moment.hour}:{moment.minute:02}"}
+        time = f"{moment.hour}:{moment.minute:02}"
+        return Result({"time": time}, f"It is {time}.")
 
-    def get_date(_: Arguments) -> Result:
+    def get_date() -> Result:
+        """Today's date and weekday."""
         today = now()
-        date = f"{today.day} {MONTHS[today.month - 1]} {today.year}"
-        return {"date": date, "weekday": WEEKDAYS[today.weekday()]}
+        date, weekday = f"{today.day} {MONTHS[today.month - 1]} {today.year}", WEEKDAYS[today.weekday()]
+        return Result({"date": date, "weekday": weekday}, f"Today is {weekday}, {date}.")
 
-    return [
-        Tool(Declaration("get_time", "The time of day."), get_time),
-        Tool(Declaration("get_date", "Today's date and weekday."), get_date),
-    ]
+    return [tool(get_time), tool(get_date)]

@@ -4,9 +4,9 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
-from edge_assistant.prompt import Declaration, Parameter
-from edge_assistant.tools import Arguments, Result, Tool, ToolError
+from edge_assistant.tools.contract import Between, Result, Tool, ToolError, tool
 
 Elapsed = Callable[[], float]
 """Seconds since some moment; never goes back."""
@@ -56,13 +56,14 @@ class Timers:
             self._running = [timer for timer in self._running if timer.due_s > now]
         return [f"Your timer for {spoken_duration(timer.length_s)} is done." for timer in ripe]
 
-    def set(self, arguments: Arguments) -> Result:
+    def set(self, **units: int | None) -> Result:
         """Start one.
 
         Raises:
             ToolError: no duration, an odd one, or too many timers.
         """
-        length_s = sum(_whole(arguments[unit], unit) * size for unit, size in UNITS_S.items() if unit in arguments)
+        given = {unit: count for unit, count in units.items() if count}
+        length_s = sum(count * UNITS_S[unit] for unit, count in given.items())
         if not length_s:
             raise ToolError("no duration")
         if length_s > LONGEST_S:
@@ -71,34 +72,46 @@ class Timers:
             if len(self._running) >= MOST:
                 raise ToolError("too many timers")
             self._running = sorted([*self._running, Timer(self._elapsed() + length_s, length_s)], key=lambda t: t.due_s)
-        return dict(arguments)
+        return Result(given, f"Timer set for {spoken_duration(length_s)}.")
 
-    def list(self, _: Arguments) -> Result:
+    def list(self) -> Result:
         """How many run, and what is left of the next."""
         with self._lock:
             if not self._running:
-                return {"count": 0}
+                return Result({"count": 0}, "No timer is running.")
             left_s = max(1, math.ceil(self._running[0].due_s - self._elapsed()))
-            return {"count": len(self._running), "left": spoken_duration(left_s)}
+            return Result({"count": len(self._running), "left": spoken_duration(left_s)})
 
-    def cancel(self, _: Arguments) -> Result:
+    def cancel(self) -> Result:
         """Stop all."""
         with self._lock:
             cancelled, self._running = len(self._running), []
-        return {"cancelled": cancelled}
+        return Result({"cancelled": cancelled})
 
 
 def timer_tools(timers: Timers) -> list[Tool]:
     """`set_timer{hours|minutes|seconds}`, `list_timers{}`, `cancel_timer{}`."""
-    units = {unit: Parameter("integer", f"How many {unit}.", required=False) for unit in UNITS_S}
-    return [
-        Tool(Declaration("set_timer", "Start a timer. Give at least one unit.", units), timers.set),
-        Tool(Declaration("list_timers", "How many timers run, and what is left of the next."), timers.list),
-        Tool(Declaration("cancel_timer", "Stop all timers."), timers.cancel),
-    ]
 
+    def set_timer(
+        hours: Annotated[int | None, Between(1, LONGEST_S)] = None,
+        minutes: Annotated[int | None, Between(1, LONGEST_S)] = None,
+        seconds: Annotated[int | None, Between(1, LONGEST_S)] = None,
+    ) -> Result:
+        """Start a timer. Give at least one unit.
 
-def _whole(value: object, unit: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= LONGEST_S:
-        raise ToolError(f"an odd number of {unit}")
-    return value
+        Args:
+            hours: How many hours.
+            minutes: How many minutes.
+            seconds: How many seconds.
+        """
+        return timers.set(hours=hours, minutes=minutes, seconds=seconds)
+
+    def list_timers() -> Result:
+        """How many timers run, and what is left of the next."""
+        return timers.list()
+
+    def cancel_timer() -> Result:
+        """Stop all timers."""
+        return timers.cancel()
+
+    return [tool(set_timer), tool(list_timers), tool(cancel_timer)]

@@ -78,10 +78,10 @@ class World:
         self.workers.append(SimWorker(self, name, post))
         return self.workers[-1]
 
-    def use(self, call: ToolCall) -> Response:
+    def use(self, call: ToolCall, confirmed: bool) -> Response:
         self.used.append(call)
         self.fail("hands")
-        return self.tools.use(call)
+        return self.tools.use(call, confirmed)
 
     def fail(self, part):
         if part in self.breaks:

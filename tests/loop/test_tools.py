@@ -119,7 +119,7 @@ def test_setting_and_ringing_at_once_loses_no_timer():
         for _ in range(2000):
             while len(timers) >= MOST:
                 pass
-            timers.set({"seconds": 1})
+            timers.set(seconds=1)
 
     timers._elapsed = iter_clock()
     thread = threading.Thread(target=set_many)
