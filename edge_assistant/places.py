@@ -16,6 +16,11 @@ def data_folder() -> Path:
     return _base("XDG_DATA_HOME", ".local/share")
 
 
+def state_folder() -> Path:
+    """What this machine has found out or is about to do: `$XDG_STATE_HOME/edge-assistant`, or under `~/.local/state`."""
+    return _base("XDG_STATE_HOME", ".local/state")
+
+
 def _base(variable: str, otherwise: str) -> Path:
     base = os.environ.get(variable, "")
     return (Path(base) if os.path.isabs(base) else Path.home() / otherwise) / _NAME

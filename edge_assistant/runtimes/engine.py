@@ -31,6 +31,8 @@ class Threads:
     """Threads of a graph, the caller's included."""
     spin: bool = False
     """Wait for work in a loop: faster with two threads and more, at the price of a busy processor while a graph runs."""
+    cores: tuple[int, ...] = ()
+    """Logical processors, by Linux's numbers from 0, that the threads beside the caller's are tied to, one each; () ties none."""
 
 
 def open_graph(path: Path, threads: Threads, packed: Path | None = None) -> Any:
@@ -48,6 +50,8 @@ def open_graph(path: Path, threads: Threads, packed: Path | None = None) -> Any:
         # the fusion would turn the block transposes of the attention into strided reads
         "optimization.disable_specified_optimizers": "MatmulTransposeFusion",
     }
+    if threads.cores:
+        settings["session.intra_op_thread_affinities"] = ";".join(str(core + 1) for core in threads.cores)
     if packed:
         options.optimized_model_filepath = str(packed)
         settings["session.optimized_model_external_initializers_file_name"] = packed.with_suffix(".bin").name

@@ -56,16 +56,23 @@ class OnnxModel:
 
     @classmethod
     def open(
-        cls, bundle: Path, *, threads: int = 1, spin: bool = False, chunk: int = CHUNK, prepared: Path | None = None
+        cls,
+        bundle: Path,
+        *,
+        threads: int = 1,
+        spin: bool = False,
+        cores: tuple[int, ...] = (),
+        chunk: int = CHUNK,
+        prepared: Path | None = None,
     ) -> "OnnxModel":
         """Open a bundle's folder. Raises BundleError.
 
-        `threads` and `spin`: see `Threads`; `chunk`: soft tokens encoded at once, more is cheaper and later; `prepared`: a folder
+        `threads`, `spin`, `cores`: see `Threads`; `chunk`: soft tokens encoded at once, more is cheaper and later; `prepared`: a folder
         made by `prepared.prepare`, used where it fits this bundle and this machine.
         """
         opened = Bundle.open(bundle)
         fits = prepared is not None and is_prepared(opened, prepared)
-        return cls(opened, prepared if prepared and fits else opened.folder, Threads(threads, spin), chunk)
+        return cls(opened, prepared if prepared and fits else opened.folder, Threads(threads, spin, cores), chunk)
 
     def session(self, capacity: int = 4096) -> "OnnxSession":
         """A new conversation of at most `capacity` tokens. Its memory is touched only as far as the conversation comes."""
