@@ -1,4 +1,4 @@
-"""Where things are kept, by the XDG base directory specification."""
+"""Where things are kept, by the XDG base directory specification, and by systemd where that started us."""
 
 import os
 from pathlib import Path
@@ -17,8 +17,11 @@ def data_folder() -> Path:
 
 
 def state_folder() -> Path:
-    """What this machine has found out or is about to do: `$XDG_STATE_HOME/edge-assistant`, or under `~/.local/state`."""
-    return _base("XDG_STATE_HOME", ".local/state")
+    """What must outlive a restart, timers above all: systemd's `$STATE_DIRECTORY`, `$XDG_STATE_HOME/edge-assistant`, or under
+    `~/.local/state`. May not exist yet.
+    """
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    return Path(given) if os.path.isabs(given) else _base("XDG_STATE_HOME", ".local/state")
 
 
 def _base(variable: str, otherwise: str) -> Path:
