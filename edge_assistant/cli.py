@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from edge_assistant.errors import EdgeAssistantError
-from edge_assistant.verbs import advise, ask, devices, echo_test, export, mic_test, models, replay, talk
+from edge_assistant.verbs import advise, ask, devices, echo_test, export, mic_test, models, replay, talk, tune
 
 VERBS = {
     "talk": talk,
@@ -21,6 +21,7 @@ VERBS = {
     "export": export,
     "models": models,
     "advise": advise,
+    "tune": tune,
 }
 
 MENDABLE, INTERRUPTED, PIPE_CLOSED = 2, 130, 141

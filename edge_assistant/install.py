@@ -21,7 +21,8 @@ from edge_assistant.gemma4.export import Making, bundle_bytes, export
 from edge_assistant.gemma4.finished import fingerprint
 from edge_assistant.gemma4.folder import check_free, resuming, unfinished
 from edge_assistant.gemma4.gguf import SUFFIX
-from edge_assistant.models import KNOWN, installed_folder
+from edge_assistant.models import KNOWN, find_model, installed_folder
+from edge_assistant.runtimes.prepared import is_prepared, prepare, prepared_bytes, prepared_folder
 
 _SETTINGS = ("config.json", "processor_config.json", "preprocessor_config.json", "tokenizer.json", "chat_template.jinja")
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
@@ -100,10 +101,32 @@ def build(checkpoint: Path, name: str, making: Making, adapter: Path | None = No
     return bundle
 
 
+def pack(name: str) -> Path:
+    """Pack a model's weights for this processor, so that they are mapped at every start; returns their folder.
+
+    Raises BundleError, StorageError or UsageError.
+    """
+    bundle = Bundle.open(find_model(name))
+    target = prepared_folder(bundle.identity)
+    if not is_prepared(bundle, target):
+        with _storing(target.parent):
+            _check_space(target.parent, 0, prepared_bytes(bundle), f"prepare {name}", "the packed weights")
+            if target.exists():
+                shutil.rmtree(target)  # of another processor, or of another onnxruntime
+            prepare(bundle.folder, target)
+    return target
+
+
 def remove(name: str) -> list[Path]:
-    """Remove an installed model and what is left of unfinished tries; returns what was removed. Raises UsageError."""
+    """Remove an installed model, its packed weights and what is left of unfinished tries; returns what was removed.
+
+    Raises UsageError.
+    """
     target = installed_folder(name)
-    gone = [folder for folder in (target, unfinished(target), fetched(target)) if folder.is_dir()]
+    folders = [target, unfinished(target), fetched(target)]
+    if (target / MANIFEST).is_file():
+        folders.append(prepared_folder(sha256(target / MANIFEST)))
+    gone = [folder for folder in folders if folder.is_dir()]
     if not gone:
         raise UsageError(f"no model {name} is installed", "see `edge-assistant models list`")
     with _storing(target.parent):
@@ -195,11 +218,11 @@ def _room(checkpoint: Path, making: Making) -> int:
     return bundle_bytes(config, making.quantisation, making.table_bits)
 
 
-def _check_space(folder: Path, fetch_bytes: int, build_bytes: int, what: str) -> None:
+def _check_space(folder: Path, fetch_bytes: int, build_bytes: int, what: str, product: str = "the bundle") -> None:
     """Say what is needed, and refuse before the first byte if it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
     free, need = shutil.disk_usage(folder).free, fetch_bytes + build_bytes + _MARGIN_BYTES
-    parts = [f"{size(fetch_bytes)} to fetch"] * (fetch_bytes > 0) + [f"{size(build_bytes)} for the bundle"]
+    parts = [f"{size(fetch_bytes)} to fetch"] * (fetch_bytes > 0) + [f"{size(build_bytes)} for {product}"]
     told = f"to {what} takes {' and '.join(parts)}; {size(free)} are free in {folder}"
     if free < need:
         raise StorageError(f"no room {told}", f"free {size(need - free)}, or set XDG_DATA_HOME to a folder on a larger disk")

@@ -4,6 +4,7 @@ A token whose logits nobody wants passes the lower graph alone; the upper one ru
 keeps the last row, so that decoding starts without feeding anything again.
 """
 
+import logging
 import os
 import zipfile
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from edge_assistant.runtimes.engine import Decoder, Encoder, Row, Threads
 from edge_assistant.runtimes.prepared import is_prepared
 from edge_assistant.runtimes.sampling import choose
 
+log = logging.getLogger(__name__)
 Array = NDArray[np.float32]
 PREFILL = 128
 """Most tokens of text in one run: bounds its memory."""
@@ -67,11 +69,13 @@ class OnnxModel:
     ) -> "OnnxModel":
         """Open a bundle's folder. Raises BundleError.
 
-        `threads`, `spin`, `cores`: see `Threads`; `chunk`: soft tokens encoded at once, more is cheaper and later; `prepared`: a folder
-        made by `prepared.prepare`, used where it fits this bundle and this machine.
+        `threads`, `spin`, `cores`: see `Threads`; `chunk`: soft tokens encoded at once, more is cheaper and later; `prepared`: a
+        folder made by `prepared.prepare`, used where it fits this bundle and this machine.
         """
         opened = Bundle.open(bundle)
         fits = prepared is not None and is_prepared(opened, prepared)
+        if prepared and prepared.is_dir() and not fits:
+            log.warning("%s was packed for another processor or onnxruntime and is left alone; prepare the model again", prepared)
         return cls(opened, prepared if prepared and fits else opened.folder, Threads(threads, spin, cores), chunk)
 
     def session(self, capacity: int = 4096) -> "OnnxSession":

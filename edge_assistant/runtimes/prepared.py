@@ -13,8 +13,11 @@ from typing import Any
 
 from edge_assistant.gemma4.bundle import Bundle
 from edge_assistant.gemma4.folder import appearing
+from edge_assistant.models import models_folder
 from edge_assistant.runtimes.engine import Threads, open_graph, runtime_version
 
+GROWTH = 2.4
+"""Room that the packed files of a graph take beside its weights' in the bundle, rounded up."""
 GRAPHS = ("encoder.onnx", "lower.onnx", "upper.onnx")
 _STAMP = "stamp.json"
 _TELLING = ("model name", "flags", "features", "cpu implementer", "cpu architecture", "cpu variant", "cpu part")
@@ -28,6 +31,16 @@ def prepare(bundle: Path, folder: Path) -> None:
             open_graph(opened.path(name), Threads(), packed=part / name)
         sizes = {path.name: path.stat().st_size for path in part.iterdir()}
         (part / _STAMP).write_text(json.dumps({**_stamp(opened), "files": sizes}, indent=1), encoding="utf-8")
+
+
+def prepared_folder(identity: str) -> Path:
+    """Where the packed weights of the bundle of this identity are kept, on the disk of the models. May not exist."""
+    return models_folder() / ".prepared" / identity[:16]
+
+
+def prepared_bytes(bundle: Bundle) -> int:
+    """Room that they will take, rounded up."""
+    return round(GROWTH * sum(bundle.manifest.files[str(Path(name).with_suffix(".bin"))].bytes for name in GRAPHS))
 
 
 def is_prepared(bundle: Bundle, folder: Path) -> bool:

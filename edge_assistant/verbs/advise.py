@@ -33,12 +33,31 @@ def run(args: argparse.Namespace) -> None:
 
     if args.like is not None and args.like not in KNOWN:
         raise UsageError(f"no machine is known as {args.like!r}", f"known are {', '.join(KNOWN)}")
+    tuned = {} if args.like else _read_tuned()
     advice = advise(KNOWN[args.like] if args.like else read_machine(models_folder()))
     if args.json:
-        json.dump(_as_json(advice), sys.stdout, ensure_ascii=False)
+        json.dump({**_as_json(advice), "tuned": tuned}, sys.stdout, ensure_ascii=False)
         print()
     else:
         _show(advice)
+        for name, settings in tuned.items():
+            print(f"\nTuned: {name}, {settings['text']}; {settings['gain']:.2f} times as fast as the defaults")
+
+
+def _read_tuned() -> dict[str, dict[str, object]]:
+    """What `tune` has found for the models that are here, by their names."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from edge_assistant.gemma4.bundle import MANIFEST, sha256  # noqa: PLC0415
+    from edge_assistant.models import SHIPPED, find_model, installed  # noqa: PLC0415
+    from edge_assistant.runtimes.settings import read_tuned  # noqa: PLC0415
+
+    found: dict[str, dict[str, object]] = {}
+    for name in [*SHIPPED, *installed()]:
+        manifest = find_model(name) / MANIFEST
+        if manifest.is_file() and (tuned := read_tuned(sha256(manifest))):
+            found[name] = {"text": str(tuned.settings), "gain": tuned.gain, **asdict(tuned.settings)}
+    return found
 
 
 def _as_json(advice: "Advice") -> dict[str, object]:

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     from edge_assistant.models import find_model  # noqa: PLC0415
     from edge_assistant.places import cache_folder  # noqa: PLC0415
     from edge_assistant.recording import Recording  # noqa: PLC0415
-    from edge_assistant.runtimes.onnx import OnnxModel  # noqa: PLC0415
+    from edge_assistant.runtimes.opening import open_model  # noqa: PLC0415
     from edge_assistant.sinks import choose_sink  # noqa: PLC0415
     from edge_assistant.vad import VADS  # noqa: PLC0415
     from edge_assistant.voice import EspeakVoice  # noqa: PLC0415
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(f"{args.say} is a question too", "give --say another name")
     show = timeline.json_lines if args.json else timeline.answers if args.quiet else timeline.table
     with choose_sink(args.say, aloud=args.pace == "realtime") as sink:
-        model = OnnxModel.open(find_model(args.model))
+        model = open_model(find_model(args.model))
         prefixes = cache_folder() / "prefix" / model.bundle.identity[:16]
         parts = Parts(model.session(), VADS[args.vad](), EspeakVoice(), sink, show(sys.stdout), prefixes=prefixes)
         PACES[args.pace](recordings, parts)

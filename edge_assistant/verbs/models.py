@@ -36,6 +36,12 @@ examples:
   edge-assistant models build ~/gemma-4-E2B-it --name tuned --adapter ~/my-lora
 """
 _VERIFY = "examples:\n  edge-assistant models verify\n  edge-assistant models verify e2b\n"
+_PREPARE = """\
+example: edge-assistant models prepare e2b
+
+onnxruntime packs weights at every start: with E2B that is 20 seconds and 2 GB of memory that nobody can take back. Packed once
+they are mapped from files. It takes disk, twice what the model's own weights take, and changes no answer.
+"""
 _REMOVE = "example: edge-assistant models remove e2b\n"
 _PATH = "example: du -sh $(edge-assistant models path e2b)\n"
 
@@ -69,6 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_making(sub)
     verify = action("verify", "read every byte of a model and compare its hashes", _VERIFY)
     verify.add_argument("names", nargs="*", metavar="NAME", help="name or folder (all that are here)")
+    prepare = action("prepare", "pack a model's weights for this processor: a quicker start and less memory, for disk", _PREPARE)
+    prepare.add_argument("name", metavar="NAME", help="name or folder")
     remove = action("remove", "remove an installed model, and what is left of unfinished tries", _REMOVE)
     remove.add_argument("name", metavar="NAME", help="its name")
     path = action("path", "the folder of a model", _PATH)
@@ -77,7 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Do it. Raises an EdgeAssistantError of `edge_assistant.install`, or BundleError."""
-    {"list": _list, "fetch": _fetch, "build": _build, "verify": _verify, "remove": _remove, "path": _path}[args.action](args)
+    actions = {"list": _list, "fetch": _fetch, "build": _build, "verify": _verify, "prepare": _prepare}
+    actions |= {"remove": _remove, "path": _path}
+    actions[args.action](args)
 
 
 def _list(args: argparse.Namespace) -> None:
@@ -184,6 +194,14 @@ def _verify(args: argparse.Namespace) -> None:
                 print(f"{result['name']}: whole, {result['files']} files, {size(result['bytes'])}")
     if first:
         raise first
+
+
+def _prepare(args: argparse.Namespace) -> None:
+    from edge_assistant.install import pack  # noqa: PLC0415
+
+    folder = pack(args.name)
+    total = sum(path.stat().st_size for path in folder.iterdir())
+    print(json.dumps({"name": args.name, "folder": str(folder), "bytes": total}) if args.json else folder)
 
 
 def _remove(args: argparse.Namespace) -> None:

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     from edge_assistant.end_of_turn import EndOfTurn  # noqa: PLC0415
     from edge_assistant.models import find_model  # noqa: PLC0415
     from edge_assistant.places import cache_folder  # noqa: PLC0415
-    from edge_assistant.runtimes.onnx import OnnxModel  # noqa: PLC0415
+    from edge_assistant.runtimes.opening import open_model  # noqa: PLC0415
     from edge_assistant.talk import Host, Parts, TalkConfig, ended_by_sigterm, talk  # noqa: PLC0415
     from edge_assistant.vad import VADS  # noqa: PLC0415
     from edge_assistant.voice import EspeakVoice  # noqa: PLC0415
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
         pins={button: pin for button, pin in pins.items() if pin is not None},
         seconds=args.seconds,
     )
-    model = OnnxModel.open(find_model(args.model))
+    model = open_model(find_model(args.model))
     show = timeline.json_lines if args.json else timeline.answers if args.quiet else timeline.table
     parts = Parts(
         model.session(),
