@@ -10,7 +10,7 @@ DEBIAN := libespeak-ng.so.1:libespeak-ng1 libportaudio.so.2:libportaudio2 libspe
 DEBIAN_DEV := pulseaudio:pulseaudio pactl:pulseaudio-utils libasound_module_pcm_pulse.so:libasound2-plugins
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint parity pocket-eval bench-e2b bench-endpointing bench-talk soak-silence soak-day soak-dialogues kill-builds plant-faults setup setup-dev system system-dev clean
+.PHONY: help demo test lint parity pocket-eval bench-e2b bench-endpointing bench-talk soak-silence soak-day soak-dialogues kill-builds full-size plant-faults setup setup-dev system system-dev clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ kill-builds: setup-dev ## kill -9 a build 30 times at random; a plain re-run giv
 
 bench-e2b: setup-dev ## speed and memory at E2B's shape beside llama.cpp; OPTIONS, e.g. "--work FOLDER --threads 1 --json"
 	$(RUN)/python tests/bench/e2b/bench.py $(OPTIONS)
+
+full-size: setup-dev ## builds of E2B's real size from safetensors and GGUF, then ask; OPTIONS, e.g. "e4b --work FOLDER"
+	$(RUN)/python tests/bench/fullsize.py $(OPTIONS)
 
 bench-echo: setup-dev ## hours of replies in simulated rooms: turns of our own, interruptions found; OPTIONS, e.g. "--minutes 2"
 	$(RUN)/python tests/bench/echo.py $(OPTIONS)

@@ -146,19 +146,21 @@ def add_text_settings(writer: Any, text: dict[str, Any]) -> None:
     writer.add_tensor("rope_freqs.weight", np.array([1.0] * (half // 4) + [1e30] * (half - half // 4), np.float32))
 
 
-def vocabulary() -> list[str]:
-    return [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256)), *WORDS]
+def vocabulary(size: int = VOCAB) -> list[str]:
+    """As many tokens as are wanted: those beyond the words no merge leads to."""
+    known = [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256)), *WORDS]
+    return [*known, *(f"▁{i}" for i in range(size - len(known)))]
 
 
-def add_tokens(writer: Any) -> None:
-    tokens, kind = vocabulary(), gguf.TokenType
-    assert len(tokens) == VOCAB
+def add_tokens(writer: Any, size: int = VOCAB) -> None:
+    tokens, kind = vocabulary(size), gguf.TokenType
+    assert len(tokens) == size
     kinds = [kind.USER_DEFINED if token in VISIBLE else kind.CONTROL for token in SPECIAL]
     kinds[SPECIAL.index("<unk>")] = kind.UNKNOWN
     writer.add_tokenizer_model("gemma4")
     writer.add_token_list(tokens)
     writer.add_token_scores([-1000.0] * len(tokens))
-    writer.add_token_types([*kinds, *[kind.BYTE] * 256, *[kind.NORMAL] * len(WORDS)])
+    writer.add_token_types([*kinds, *[kind.BYTE] * 256, *[kind.NORMAL] * (size - len(SPECIAL) - 256)])
     writer.add_token_merges([" ".join(pair) for pair in MERGES])
     for key, name in {"padding": "<pad>", "eos": "<eos>", "bos": "<bos>", "unknown": "<unk>"}.items():
         writer.add_uint32(f"tokenizer.ggml.{key}_token_id", SPECIAL.index(name))

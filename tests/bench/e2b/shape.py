@@ -1,6 +1,7 @@
-"""E2B's real dimensions, and every tensor of such a checkpoint with its shape. Plain Python: the peer's environment reads it too.
+"""E2B's real dimensions (and E4B's), and every tensor of such a checkpoint with its shape.
 
-Source of the numbers: transformers 5.23, `models/gemma4/configuration_gemma4.py`, and the published E2B's settings.
+Plain Python: the peer's environment reads it too.
+Source of the numbers: transformers 5.23, `models/gemma4/configuration_gemma4.py`, and the settings of the published models.
 """
 
 from collections.abc import Iterator
@@ -29,6 +30,15 @@ TEXT: dict[str, Any] = {
     "eos_token_id": 1,
     "bos_token_id": 2,
 }
+TEXT_E4B: dict[str, Any] = TEXT | {
+    "hidden_size": 2560,
+    "intermediate_size": 10_240,
+    "use_double_wide_mlp": False,
+    "num_hidden_layers": 42,
+    "layer_types": [*[SLIDING] * 5, FULL] * 7,
+    "num_kv_shared_layers": 18,
+    "num_key_value_heads": 2,
+}
 AUDIO: dict[str, Any] = {
     "model_type": "gemma4_audio",
     "hidden_size": 1024,
@@ -39,64 +49,75 @@ AUDIO: dict[str, Any] = {
     "output_proj_dims": 1536,
 }
 MEL_BINS = 128
-CONFIG: dict[str, Any] = {
-    "model_type": "gemma4",
-    "architectures": ["Gemma4ForConditionalGeneration"],
-    "text_config": TEXT,
-    "audio_config": AUDIO,
-    "tie_word_embeddings": True,
-    "image_token_id": 258_880,
-    "audio_token_id": 258_881,
-    "video_token_id": 258_884,
-}
-LOWER = TEXT["num_hidden_layers"] - TEXT["num_kv_shared_layers"]
-"""Layers that write keys and values."""
 
 
-def is_full(layer: int) -> bool:
-    return TEXT["layer_types"][layer] == FULL
+def config(text: dict[str, Any] = TEXT) -> dict[str, Any]:
+    """config.json."""
+    return {
+        "model_type": "gemma4",
+        "architectures": ["Gemma4ForConditionalGeneration"],
+        "text_config": text,
+        "audio_config": AUDIO,
+        "tie_word_embeddings": True,
+        "image_token_id": 258_880,
+        "audio_token_id": 258_881,
+        "video_token_id": 258_884,
+    }
 
 
-def head_dim(layer: int) -> int:
-    return TEXT["global_head_dim"] if is_full(layer) else TEXT["head_dim"]
+def is_full(layer: int, text: dict[str, Any] = TEXT) -> bool:
+    return text["layer_types"][layer] == FULL
 
 
-def mlp(layer: int) -> int:
-    return TEXT["intermediate_size"] * (1 if layer < LOWER else 2)
+def head_dim(layer: int, text: dict[str, Any] = TEXT) -> int:
+    return text["global_head_dim"] if is_full(layer, text) else text["head_dim"]
 
 
-def text_tensors() -> Iterator[tuple[str, tuple[int, ...]]]:
+def writes(layer: int, text: dict[str, Any] = TEXT) -> bool:
+    """It has keys and values of its own."""
+    return layer < text["num_hidden_layers"] - text["num_kv_shared_layers"]
+
+
+def mlp(layer: int, text: dict[str, Any] = TEXT) -> int:
+    return text["intermediate_size"] * (1 if writes(layer, text) or not text["use_double_wide_mlp"] else 2)
+
+
+def text_tensors(text: dict[str, Any] = TEXT) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Name in a published checkpoint and shape, outputs first."""
-    hidden, ple, layers, heads = (
-        TEXT[key] for key in ("hidden_size", "hidden_size_per_layer_input", "num_hidden_layers", "num_attention_heads")
+    hidden, ple, layers, heads, kv_heads = (
+        text[key]
+        for key in (
+            *("hidden_size", "hidden_size_per_layer_input", "num_hidden_layers"),
+            *("num_attention_heads", "num_key_value_heads"),
+        )
     )
     model = "model.language_model."
-    yield model + "embed_tokens.weight", (TEXT["vocab_size"], hidden)
-    yield model + "embed_tokens_per_layer.weight", (TEXT["vocab_size_per_layer_input"], layers * ple)
+    yield model + "embed_tokens.weight", (text["vocab_size"], hidden)
+    yield model + "embed_tokens_per_layer.weight", (text["vocab_size_per_layer_input"], layers * ple)
     yield model + "per_layer_model_projection.weight", (layers * ple, hidden)
     yield model + "per_layer_projection_norm.weight", (ple,)
     yield model + "norm.weight", (hidden,)
     for i in range(layers):
-        name, size = f"{model}layers.{i}.", head_dim(i)
+        name, size, wide = f"{model}layers.{i}.", head_dim(i, text), mlp(i, text)
         for part in ("input", "post_attention", "pre_feedforward", "post_feedforward"):
             yield f"{name}{part}_layernorm.weight", (hidden,)
         yield name + "self_attn.q_proj.weight", (heads * size, hidden)
         yield name + "self_attn.o_proj.weight", (hidden, heads * size)
         yield name + "self_attn.q_norm.weight", (size,)
-        if i < LOWER:
-            yield name + "self_attn.k_proj.weight", (size, hidden)
-            yield name + "self_attn.v_proj.weight", (size, hidden)
+        if writes(i, text):
+            yield name + "self_attn.k_proj.weight", (kv_heads * size, hidden)
+            yield name + "self_attn.v_proj.weight", (kv_heads * size, hidden)
             yield name + "self_attn.k_norm.weight", (size,)
-        yield name + "mlp.gate_proj.weight", (mlp(i), hidden)
-        yield name + "mlp.up_proj.weight", (mlp(i), hidden)
-        yield name + "mlp.down_proj.weight", (hidden, mlp(i))
+        yield name + "mlp.gate_proj.weight", (wide, hidden)
+        yield name + "mlp.up_proj.weight", (wide, hidden)
+        yield name + "mlp.down_proj.weight", (hidden, wide)
         yield name + "per_layer_input_gate.weight", (ple, hidden)
         yield name + "per_layer_projection.weight", (hidden, ple)
         yield name + "post_per_layer_input_norm.weight", (hidden,)
         yield name + "layer_scalar", (1,)
 
 
-def audio_tensors() -> Iterator[tuple[str, tuple[int, ...]]]:
+def audio_tensors(text: dict[str, Any] = TEXT) -> Iterator[tuple[str, tuple[int, ...]]]:
     """The same of the audio tower and its way into the decoder."""
     hidden, out, channels = AUDIO["hidden_size"], AUDIO["output_proj_dims"], AUDIO["subsampling_conv_channels"]
     tower = "model.audio_tower."
@@ -122,7 +143,7 @@ def audio_tensors() -> Iterator[tuple[str, tuple[int, ...]]]:
         yield name + "lconv1d.depthwise_conv1d.weight", (hidden, 1, AUDIO["conv_kernel_size"])
     yield tower + "output_proj.weight", (out, hidden)
     yield tower + "output_proj.bias", (out,)
-    yield "model.embed_audio.embedding_projection.weight", (TEXT["hidden_size"], out)
+    yield "model.embed_audio.embedding_projection.weight", (text["hidden_size"], out)
 
 
 def _clipped(name: str, outputs: int, inputs: int) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -29,12 +29,13 @@ STEP = 61
 class RandomWeights(Checkpoint):
     """Only `config.json` and a small tokenizer are files."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, text: dict[str, Any] = shape.TEXT) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(shape.CONFIG), encoding="utf-8")
+        (folder / "config.json").write_text(json.dumps(shape.config(text)), encoding="utf-8")
         make_tokenizer(folder / "tokenizer.json")
         self.folder = folder
-        self._shapes = dict([*shape.text_tensors(), *shape.audio_tensors()])
+        self._shapes = dict([*shape.text_tensors(text), *shape.audio_tensors(text)])
+        self._pools: dict[int, NDArray[Any]] = {}
         self._noise = np.random.default_rng(0).standard_normal(POOL, np.float32)
 
     def __contains__(self, name: str) -> bool:
@@ -50,7 +51,9 @@ class RandomWeights(Checkpoint):
         if "norm" in name or name.endswith("layer_scalar"):
             return np.ones(dims, np.float32)
         width = int(np.prod(dims[1:])) if len(dims) > 1 else dims[0]
-        pool = (self._noise / np.sqrt(width)).astype(ml_dtypes.bfloat16)
+        if width not in self._pools:
+            self._pools = {width: (self._noise / np.sqrt(width)).astype(ml_dtypes.bfloat16)}
+        pool = self._pools[width]
         if len(dims) == 1:
             return pool[:width]
         begin = hash_of(name) % (POOL - STEP * dims[0] - width)
