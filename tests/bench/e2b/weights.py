@@ -52,7 +52,7 @@ class RandomWeights(Checkpoint):
             return np.ones(dims, np.float32)
         width = int(np.prod(dims[1:])) if len(dims) > 1 else dims[0]
         if width not in self._pools:
-            self._pools = {width: (self._noise / np.sqrt(width)).astype(ml_dtypes.bfloat16)}
+            self._pools[width] = (self._noise / np.sqrt(width)).astype(ml_dtypes.bfloat16)
         pool = self._pools[width]
         if len(dims) == 1:
             return pool[:width]
