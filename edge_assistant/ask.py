@@ -17,20 +17,22 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_assistant.assembly import make_brain, make_tools
+from edge_assistant.assembly import answer_rings, make_brain, make_tools
 from edge_assistant.assistant import Assistant
 from edge_assistant.ears import PlainEars
 from edge_assistant.errors import DeviceError, EdgeAssistantError
-from edge_assistant.frames import FRAME_MS, FRAME_SAMPLES, Due, Event, Failed, Frame, WorkEvent
+from edge_assistant.frames import FRAME_MS, FRAME_SAMPLES, Event, Failed, Frame, WorkEvent
 from edge_assistant.mouth import SpeakingMouth
 from edge_assistant.recording import Recording
 from edge_assistant.runtime import Pcm, Session
 from edge_assistant.sinks import NullSink, Sink
 from edge_assistant.speaker import Speaker
 from edge_assistant.timeline import Moment, Timeline
-from edge_assistant.tools.timer import Timers
+from edge_assistant.tools.schedule import Timers
+from edge_assistant.turn import Command
 from edge_assistant.vad import Vad
 from edge_assistant.voice import Voice
+from edge_assistant.wallclock import counted_clock
 from edge_assistant.worker import KEEP, CrankWorker, ThreadWorker, Worker
 
 log = logging.getLogger(__name__)
@@ -84,7 +86,7 @@ def ask_fast(recordings: Sequence[Recording], parts: Parts) -> None:
         cranks.append(CrankWorker(name, post))
         return cranks[-1]
 
-    timers = Timers(lambda: assistant.taken * FRAME_MS / 1000)
+    timers = Timers(counted_clock(lambda: assistant.taken * FRAME_MS / 1000, parts.local_time))
     timeline = Timeline(parts.show, lambda: assistant.taken * FRAME_MS)
     assistant = _assemble(parts, inbox, speaker, timers=timers, timeline=timeline, worker=worker)
 
@@ -113,7 +115,7 @@ def ask_realtime(recordings: Sequence[Recording], parts: Parts) -> None:
     inbox = Inbox()
     clock = _WallClock()
     sink, speaker = _connect(parts.sink, inbox)
-    timers = Timers(time.monotonic)
+    timers = Timers(counted_clock(time.monotonic, parts.local_time))
     timeline = Timeline(parts.show, clock.ms)
     assistant = _assemble(parts, inbox, speaker, timers=timers, timeline=timeline, worker=ThreadWorker)
     stop = threading.Event()
@@ -173,17 +175,24 @@ def _assemble(
     worker: Callable[[str, Callable[[WorkEvent], None]], Worker],
 ) -> Assistant:
     tools = make_tools(timers, parts.local_time)
-    return Assistant(
+    rings = answer_rings(timers)
+
+    def observe(event: Event, commands: list[Command]) -> None:
+        timeline.observe(event, commands)
+        rings(event, commands)
+
+    assistant = Assistant(
         ears=PlainEars(parts.vad),
         brain=make_brain(parts.session, tools, parts.prefixes),
         mouth=SpeakingMouth(parts.voice, speaker),
         use=tools.use,
         cancel=tools.cancel,
-        due=lambda: [Due(text) for text in timers.due()],
+        due=lambda: list(timers.due(assistant.at_rest)),
         worker=worker,
         inbox=inbox,
-        observe=timeline.observe,
+        observe=observe,
     )
+    return assistant
 
 
 def _connect(sink: Sink, inbox: Inbox) -> tuple[Sink, Speaker]:

@@ -1,17 +1,28 @@
 """What `ask` and `talk` put together alike: tools, and a brain that knows of them."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
+from edge_assistant.assistant import Observe
 from edge_assistant.brain import Brain
+from edge_assistant.errors import StorageError
+from edge_assistant.frames import Event, SpeechEnded, Stopped
 from edge_assistant.prompt import INSTRUCTIONS, format_system
 from edge_assistant.runtime import Session
+from edge_assistant.state import Keeper, StateFile
 from edge_assistant.tools import Toolbox
 from edge_assistant.tools.clock import clock_tools
 from edge_assistant.tools.plugins import plugin_tools
-from edge_assistant.tools.timer import Timers, timer_tools
+from edge_assistant.tools.schedule import Timers
+from edge_assistant.tools.timer import timer_tools
+from edge_assistant.turn import Command, Ring
+from edge_assistant.wallclock import Clock
+
+log = logging.getLogger(__name__)
 
 
 def make_tools(
@@ -20,6 +31,39 @@ def make_tools(
     """Everything the assistant can do, plug-ins included; `switched` turns tools on or off by name."""
     own = [*clock_tools(local_time), *timer_tools(timers)]
     return Toolbox([*own, *plugin_tools([each.name for each in own])], switched)
+
+
+def answer_rings(timers: Timers) -> Observe:
+    """What is to see every step of the loop, so that a timer stops ringing when somebody has heard it."""
+
+    def observe(event: Event, commands: list[Command]) -> None:
+        for command in commands:
+            if isinstance(command, Ring):
+                timers.sounded(command.text)
+        if isinstance(event, Stopped | SpeechEnded):
+            timers.answered(unheard=isinstance(event, Stopped))
+
+    return observe
+
+
+@contextmanager
+def open_timers(clock: Clock, folder: Path | None) -> Generator[Timers]:
+    """Timers that go on where they were, if there is a folder that keeps them and nobody else rings them."""
+    file = StateFile(folder / "timers.json") if folder else None
+    ours = False
+    try:
+        ours = file is not None and file.claim()
+    except StorageError as error:
+        log.error("%s", error)
+        ours = True  # what can be read can be rung
+    if file is None or not ours:
+        if file:
+            log.warning("another edge-assistant rings the timers: those of this conversation end with it")
+        yield Timers(clock)
+        return
+    with Keeper(file) as keeper:
+        yield Timers(clock, keeper, file.load())
+    file.release()
 
 
 def make_brain(session: Session, tools: Toolbox, prefixes: Path | None) -> Brain:

@@ -13,7 +13,8 @@ import os
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from edge_assistant.errors import StorageError
 
@@ -30,21 +31,22 @@ class StateFile:
         self._number = 0
         self._lock: int | None = None
 
-    def claim(self) -> None:
-        """Be the only process that changes it, until it ends.
+    def claim(self) -> bool:
+        """Be the only process that changes it, until it ends; False if another one is.
 
         Raises:
-            StorageError: another one has it, or the folder cannot be written.
+            StorageError: the folder cannot be written.
         """
         try:
             self._make_folder()
             self._lock = os.open(self._named(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        except BlockingIOError:
             self.release()
-            raise StorageError(f"{self._path} belongs to an edge-assistant that runs already", "end that one first") from error
+            return False
         except OSError as error:
             raise self._cannot(error) from error
+        return True
 
     def release(self) -> None:
         """Let others have it."""
@@ -120,8 +122,19 @@ class Keeper:
         self._changed = threading.Condition()
         self._waiting: list[Any] = []
         self._busy = False
-        self._whole = True
-        threading.Thread(target=self._run, name=f"keeper {file}", daemon=True).start()
+        self._whole = self._open = True
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Write what waits, and end."""
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+        self._thread.join()
 
     def keep(self, value: Any) -> None:
         """Have it written."""
@@ -138,7 +151,9 @@ class Keeper:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
+                self._changed.wait_for(lambda: self._waiting or not self._open)
+                if not self._waiting:
+                    return
                 value, self._busy = self._waiting.pop(), True
             whole = _saved(self._file, value)
             with self._changed:

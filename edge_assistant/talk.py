@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edge_assistant.assembly import make_brain, make_tools
+from edge_assistant.assembly import answer_rings, make_brain, make_tools, open_timers
 from edge_assistant.assistant import Assistant
 from edge_assistant.attention import AttentionConfig
 from edge_assistant.audio_record import AudioRecord
@@ -27,10 +27,10 @@ from edge_assistant.runtime import Pcm, Session
 from edge_assistant.sinks import DeviceSink
 from edge_assistant.speaker import Speaker
 from edge_assistant.timeline import Moment, Timeline
-from edge_assistant.tools.timer import Timers
 from edge_assistant.turn import Command, Hear, State
 from edge_assistant.vad import Vad
 from edge_assistant.voice import Voice
+from edge_assistant.wallclock import SystemClock
 from edge_assistant.worker import ThreadWorker
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,8 @@ class Parts:
     judge: Callable[[Pcm], float] | None = None
     prefixes: Path | None = None
     """Folder that keeps what this model's cache holds after a system turn."""
+    state: Path | None = None
+    """Folder that keeps timers and alarms; None has them end with the conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +111,9 @@ def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
         config = replace(
             config, microphone=config.microphone or cancelled.microphone, loudspeaker=config.loudspeaker or cancelled.loudspeaker
         )
-    timers = Timers(time.monotonic)
-    tools = make_tools(timers)
     with ExitStack() as stack:
+        timers = stack.enter_context(open_timers(SystemClock(), parts.state))
+        tools = make_tools(timers)
         recorders: list[Callable[[Frame | Event, Heard | None], None]] = []
         observers: list[Callable[[Event, list[Command]], None]] = []
         if config.journal:
@@ -141,7 +143,7 @@ def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
             if any(isinstance(command, Hear) for command in commands):
                 sink.wake()  # there will be an answer
 
-        observers.append(wake)
+        observers += [wake, answer_rings(timers)]
 
         def record(item: Frame | Event, heard: Heard | None) -> None:
             for each in recorders:
@@ -157,7 +159,8 @@ def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
                 brain=make_brain(parts.session, tools, parts.prefixes),
                 mouth=SpeakingMouth(parts.voice, speaker),
                 use=tools.use,
-                due=lambda: [Due(text) for text in timers.due()],
+                cancel=tools.cancel,
+                due=lambda: list(timers.due(assistant.at_rest)),
                 worker=ThreadWorker,
                 inbox=inbox,
                 observe=observe,
@@ -186,7 +189,8 @@ def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
         else:
             _finish_sentence(assistant, sink)
         if len(timers):
-            log.warning("%d running timer%s ends with this conversation", len(timers), "s" * (len(timers) > 1))
+            goes_on = "goes on when this runs again" if parts.state else "ends with this conversation"
+            log.warning("timers and alarms running: %d; each %s", len(timers), goes_on)
 
 
 def _finish_sentence(assistant: Assistant, sink: DeviceSink) -> None:

@@ -1,117 +1,141 @@
-"""Timers: set, list, cancel, and the ring when one is due."""
+"""Timers and alarms: set, list, cancel, and give more time."""
 
 import math
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated
+from datetime import datetime, time, timedelta
+from typing import Annotated, Literal
 
+from edge_assistant.tools.clock import WEEKDAYS
 from edge_assistant.tools.contract import Between, Result, Tool, ToolError, tool
+from edge_assistant.tools.schedule import UNITS_S, Alarm, Entry, Timer, Timers, spoken_duration
+from edge_assistant.wallclock import Now
 
-Elapsed = Callable[[], float]
-"""Seconds since some moment; never goes back."""
-
-UNITS_S = {"hours": 3600, "minutes": 60, "seconds": 1}
 LONGEST_S = 7 * 24 * 3600
-MOST = 20
-"""Timers at once."""
+LONGEST_NAME = 40
+TOLD = 5
+"""Timers that are told one by one."""
 
-
-def spoken_duration(seconds: int) -> str:
-    """The two largest units of it that are not zero: `1 hour and 5 minutes`, `90 s` being `1 minute and 30 seconds`."""
-    parts: list[str] = []
-    for unit, size in UNITS_S.items():
-        count, seconds = divmod(seconds, size)
-        if count:
-            parts.append(f"{count} {unit if count > 1 else unit[:-1]}")
-    return " and ".join(parts[:2]) or "0 seconds"
-
-
-@dataclass(frozen=True, slots=True)
-class Timer:
-    """A timer that runs."""
-
-    due_s: float
-    length_s: int
-
-
-class Timers:
-    """The timers that run. The hands worker sets them, the deciding thread asks which are due: hence the lock."""
-
-    def __init__(self, elapsed: Elapsed) -> None:
-        self._elapsed = elapsed
-        self._lock = threading.Lock()
-        self._running: list[Timer] = []
-
-    def __len__(self) -> int:
-        return len(self._running)
-
-    def due(self) -> list[str]:
-        """What to say about the timers that are due by now; they no longer run."""
-        if not self._running:  # asked every frame
-            return []
-        now = self._elapsed()
-        with self._lock:
-            ripe = [timer for timer in self._running if timer.due_s <= now]
-            self._running = [timer for timer in self._running if timer.due_s > now]
-        return [f"Your timer for {spoken_duration(timer.length_s)} is done." for timer in ripe]
-
-    def set(self, **units: int | None) -> Result:
-        """Start one.
-
-        Raises:
-            ToolError: no duration, an odd one, or too many timers.
-        """
-        given = {unit: count for unit, count in units.items() if count}
-        length_s = sum(count * UNITS_S[unit] for unit, count in given.items())
-        if not length_s:
-            raise ToolError("no duration")
-        if length_s > LONGEST_S:
-            raise ToolError("longer than a week")
-        with self._lock:
-            if len(self._running) >= MOST:
-                raise ToolError("too many timers")
-            self._running = sorted([*self._running, Timer(self._elapsed() + length_s, length_s)], key=lambda t: t.due_s)
-        return Result(given, f"Timer set for {spoken_duration(length_s)}.")
-
-    def list(self) -> Result:
-        """How many run, and what is left of the next."""
-        with self._lock:
-            if not self._running:
-                return Result({"count": 0}, "No timer is running.")
-            left_s = max(1, math.ceil(self._running[0].due_s - self._elapsed()))
-            return Result({"count": len(self._running), "left": spoken_duration(left_s)})
-
-    def cancel(self) -> Result:
-        """Stop all."""
-        with self._lock:
-            cancelled, self._running = len(self._running), []
-        return Result({"cancelled": cancelled})
+Count = Annotated[int | None, Between(1, LONGEST_S)]
+Day = Literal["today", "tomorrow", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 
 def timer_tools(timers: Timers) -> list[Tool]:
-    """`set_timer{hours|minutes|seconds}`, `list_timers{}`, `cancel_timer{}`."""
+    """`set_timer`, `set_alarm`, `list_timers`, `cancel_timer`, `add_time`."""
 
-    def set_timer(
-        hours: Annotated[int | None, Between(1, LONGEST_S)] = None,
-        minutes: Annotated[int | None, Between(1, LONGEST_S)] = None,
-        seconds: Annotated[int | None, Between(1, LONGEST_S)] = None,
-    ) -> Result:
+    def set_timer(hours: Count = None, minutes: Count = None, seconds: Count = None, name: str | None = None) -> Result:
         """Start a timer. Give at least one unit.
 
         Args:
             hours: How many hours.
             minutes: How many minutes.
             seconds: How many seconds.
+            name: What it is for, if the user says so.
         """
-        return timers.set(hours=hours, minutes=minutes, seconds=seconds)
+        length_s, called = _seconds(hours, minutes, seconds), _name(name)
+        timers.add(lambda now: Timer(called, length_s, now.elapsed_s + length_s))
+        given = {"hours": hours, "minutes": minutes, "seconds": seconds, "name": called or None}
+        what = f"{called} timer" if called else "Timer"
+        return Result(
+            {key: value for key, value in given.items() if value},
+            f"{what[0].upper()}{what[1:]} set for {spoken_duration(length_s)}.",
+        )
+
+    def set_alarm(
+        hour: Annotated[int, Between(0, 23)],
+        minute: Annotated[int, Between(0, 59)] = 0,
+        day: Day | None = None,
+        name: str | None = None,
+    ) -> Result:
+        """Set an alarm for an hour of the day.
+
+        Args:
+            hour: The hour.
+            minute: The minute.
+            day: The day; without it, the next time that it is so late.
+            name: What it is for, if the user says so.
+        """
+        called = _name(name)
+        entry = timers.add(lambda now: Alarm(called, _moment(now, time(hour, minute), day)))
+        assert isinstance(entry, Alarm)
+        now = timers.now()
+        when = _spoken_day(entry.at, now.local)
+        values = {"time": f"{hour}:{minute:02}", "day": when} | ({"name": called} if called else {})
+        doubt = "" if now.trusted else " But I can't be sure what time it is."
+        return Result(values | ({} if now.trusted else {"clock": "not sure"}), f"Alarm set for {hour}:{minute:02} {when}.{doubt}")
 
     def list_timers() -> Result:
-        """How many timers run, and what is left of the next."""
-        return timers.list()
+        """How many timers and alarms run, and what is left of the next."""
+        running = timers.running()
+        if not running:
+            return Result({"count": 0}, "No timer is running.")
+        left = [spoken_duration(max(1, math.ceil(left_s))) for _, left_s in running]
+        each = [f"The {entry.title} has {words} left." for (entry, _), words in zip(running, left, strict=True)][:TOLD]
+        return Result({"count": len(running), "left": left[0]}, " ".join(each))
 
-    def cancel_timer() -> Result:
-        """Stop all timers."""
-        return timers.cancel()
+    def cancel_timer(name: str | None = None) -> Result:
+        """Stop a timer or an alarm: the one of that name; else the one that rings; else all.
 
-    return [tool(set_timer), tool(list_timers), tool(cancel_timer)]
+        Args:
+            name: Which one, if the user names it.
+        """
+        count = timers.cancel(name or "")
+        words = "No timer is running." if not count else "Timer cancelled." if count == 1 else f"{count} timers cancelled."
+        return Result({"cancelled": count}, words)
+
+    def add_time(hours: Count = None, minutes: Count = None, seconds: Count = None, name: str | None = None) -> Result:
+        """Give a timer more time, or have what rings ring again after that time. Give at least one unit.
+
+        Args:
+            hours: How many hours.
+            minutes: How many minutes.
+            seconds: How many seconds.
+            name: Which timer, if the user names it.
+        """
+        entry, left_s = timers.prolong(name or "", _seconds(hours, minutes, seconds))
+        left = spoken_duration(max(1, math.ceil(left_s)))
+        return Result({"left": left}, f"{_begin(entry)} has {left} left now.")
+
+    return [tool(each) for each in (set_timer, set_alarm, list_timers, cancel_timer, add_time)]
+
+
+def _seconds(hours: int | None, minutes: int | None, seconds: int | None) -> int:
+    length_s = sum((count or 0) * size for count, size in zip((hours, minutes, seconds), UNITS_S.values(), strict=True))
+    if not length_s:
+        raise ToolError("no duration")
+    if length_s > LONGEST_S:
+        raise ToolError("longer than a week")
+    return length_s
+
+
+def _name(name: str | None) -> str:
+    called = " ".join((name or "").split())
+    if len(called) > LONGEST_NAME:
+        raise ToolError("the name is too long")
+    return called
+
+
+def _begin(entry: Entry) -> str:
+    return f"Your {entry.title}"
+
+
+def _moment(now: Now, hour: time, day: Day | None) -> datetime:
+    """The next time that the clock on the wall shows this."""
+    today = datetime.combine(now.local.date(), hour)
+    match day:
+        case None:
+            days = 0 if today > now.local else 1
+        case "today":
+            days = 0
+        case "tomorrow":
+            days = 1
+        case _:
+            days = (WEEKDAYS.index(day) - now.local.weekday()) % 7
+            days += 7 if not days and today <= now.local else 0
+    at = today + timedelta(days=days)
+    if at <= now.local:
+        raise ToolError("that is over for today")
+    return at
+
+
+def _spoken_day(at: datetime, local: datetime) -> str:
+    days = (at.date() - local.date()).days
+    return ("today", "tomorrow")[days] if days < 2 else WEEKDAYS[at.weekday()]

@@ -9,18 +9,21 @@ from datetime import datetime
 
 import numpy as np
 
+from edge_assistant.assembly import answer_rings
 from edge_assistant.assistant import Assistant
 from edge_assistant.brain import Brain
 from edge_assistant.ears import PlainEars
-from edge_assistant.frames import FRAME_MS, FRAME_SAMPLES, Due, Failed, Frame, Response, SpeechEnded, Spoken, Stopped, frames
+from edge_assistant.frames import FRAME_MS, FRAME_SAMPLES, Failed, Frame, Response, SpeechEnded, Spoken, Stopped, frames
 from edge_assistant.prompt import ToolCall
 from edge_assistant.runtimes.scripted import ScriptedSession
 from edge_assistant.speaker import Speaker
 from edge_assistant.timeline import Timeline
 from edge_assistant.tools import Toolbox
 from edge_assistant.tools.clock import clock_tools
-from edge_assistant.tools.timer import Timers, timer_tools
+from edge_assistant.tools.schedule import Timers
+from edge_assistant.tools.timer import timer_tools
 from edge_assistant.turn import State
+from edge_assistant.wallclock import counted_clock
 from edge_assistant.worker import KEEP
 
 RATE_HZ = 16_000
@@ -55,7 +58,8 @@ class World:
             self.session.prompting = prompting
         self.inbox = queue.SimpleQueue()
         self.speaker = Speaker(RATE_HZ, self.inbox.put)
-        self.timers = Timers(lambda: self.now * FRAME_MS / 1000)
+        self.timers = Timers(counted_clock(lambda: self.now * FRAME_MS / 1000, lambda: datetime(2026, 11, 24, 14, 5)))
+        self.rings = answer_rings(self.timers)
         self.tools = Toolbox([*clock_tools(lambda: datetime(2026, 11, 24, 14, 5)), *timer_tools(self.timers)])
         self.timeline = Timeline(self.moments.append, lambda: self.now * FRAME_MS)
         self.breaks = breaks or {}
@@ -64,7 +68,7 @@ class World:
             brain=Brain(self.session),
             mouth=Mouth(self, say_ms),
             use=self.use,
-            due=lambda: [Due(text) for text in self.timers.due()],
+            due=lambda: list(self.timers.due(self.assistant.at_rest)),
             worker=self.worker,
             inbox=self.inbox,
             observe=self.note,
@@ -90,6 +94,7 @@ class World:
     def note(self, event, commands):
         self.log += [(self.now, x) for x in (event, *commands)]
         self.timeline.observe(event, commands)
+        self.rings(event, commands)
         if self.journal:
             self.journal.observe(event, commands)
 

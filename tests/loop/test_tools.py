@@ -3,10 +3,13 @@ from datetime import datetime
 
 import pytest
 
+from edge_assistant.frames import Due
 from edge_assistant.prompt import ToolCall
 from edge_assistant.tools import Toolbox
 from edge_assistant.tools.clock import clock_tools
-from edge_assistant.tools.timer import LONGEST_S, MOST, Timers, spoken_duration, timer_tools
+from edge_assistant.tools.schedule import MOST, Timer, Timers, spoken_duration
+from edge_assistant.tools.timer import LONGEST_S, timer_tools
+from edge_assistant.wallclock import counted_clock
 
 
 class Kit:
@@ -14,7 +17,7 @@ class Kit:
 
     def __init__(self, when=datetime(2026, 11, 24, 14, 5)):
         self.now_s = 1000.0
-        self.timers = Timers(lambda: self.now_s)
+        self.timers = Timers(counted_clock(lambda: self.now_s, lambda: when))
         self.box = Toolbox([*clock_tools(lambda: when), *timer_tools(self.timers)])
 
     def __call__(self, name, **arguments):
@@ -36,7 +39,7 @@ def test_a_timer_runs_and_rings_once():
     assert kit("list_timers") == {"count": 1, "left": "4 minutes and 10 seconds"}
     assert kit.timers.due() == []
     kit.now_s += 249.5
-    assert kit.timers.due() == ["Your timer for 12 minutes is done."]
+    assert kit.timers.due() == [Due("Your timer for 12 minutes is done.")]
     assert kit.timers.due() == []
     assert kit("list_timers") == {"count": 0}
 
@@ -112,25 +115,19 @@ def test_a_missing_tool_and_a_wrong_argument():
 
 
 def test_setting_and_ringing_at_once_loses_no_timer():
-    timers = Timers(lambda: 0.0)
+    moments = iter(range(0, 10**9, 2))  # every look is two seconds later
+    timers = Timers(counted_clock(lambda: float(next(moments)), lambda: datetime(2026, 11, 24)))
     rung = []
 
     def set_many():
         for _ in range(2000):
             while len(timers) >= MOST:
                 pass
-            timers.set(seconds=1)
+            timers.add(lambda now: Timer("", 1, now.elapsed_s + 1))
 
-    timers._elapsed = iter_clock()
     thread = threading.Thread(target=set_many)
     thread.start()
     while thread.is_alive() or len(timers):
-        rung += timers.due()
+        rung += timers.due(at_rest=False)
     thread.join()
     assert len(rung) == 2000
-
-
-def iter_clock():
-    """A clock on which every look is two seconds later."""
-    moments = iter(range(0, 10**9, 2))
-    return lambda: float(next(moments))
