@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from edge_assistant.errors import EdgeAssistantError
-from edge_assistant.verbs import advise, ask, devices, echo_test, export, mic_test, models, replay, talk, tune
+from edge_assistant.verbs import advise, ask, config, devices, echo_test, export, mic_test, models, replay, talk, tune
 
 VERBS = {
     "talk": talk,
@@ -22,6 +22,7 @@ VERBS = {
     "models": models,
     "advise": advise,
     "tune": tune,
+    "config": config,
 }
 
 MENDABLE, INTERRUPTED, PIPE_CLOSED = 2, 130, 141

@@ -6,6 +6,11 @@ from pathlib import Path
 _NAME = "edge-assistant"
 
 
+def config_file() -> Path:
+    """The user's settings: `$XDG_CONFIG_HOME/edge-assistant/config.toml`, or under `~/.config`. May not exist."""
+    return _base("XDG_CONFIG_HOME", ".config") / "config.toml"
+
+
 def cache_folder() -> Path:
     """What can be made again: `$XDG_CACHE_HOME/edge-assistant`, or under `~/.cache`. May not exist yet."""
     return _base("XDG_CACHE_HOME", ".cache")

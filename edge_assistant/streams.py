@@ -55,7 +55,7 @@ RATES_HZ = (48_000, 44_100, 16_000, 32_000, 96_000, 8_000)
 """In the order in which they are tried."""
 BUSY, FORBIDDEN = ("-9985", "ALSA error -16]"), ("ALSA error -13]", "ALSA error -1]")
 """PortAudio's and ALSA's codes, as they stand in PortAudio's faults."""
-PCM_VARIABLES = {"microphone": "EDGE_ASSISTANT_MICROPHONE", "loudspeaker": "EDGE_ASSISTANT_LOUDSPEAKER"}
+PCM_VARIABLES = {"microphone": "EDGE_PCM_MICROPHONE", "loudspeaker": "EDGE_PCM_LOUDSPEAKER"}
 """What alsa.conf reads."""
 _opening = threading.Lock()
 """PortAudio opens and closes one stream at a time."""

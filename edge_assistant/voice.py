@@ -104,4 +104,15 @@ class EspeakVoice:
 VOICES: dict[str, Callable[[], Voice]] = {"espeak": EspeakVoice}
 
 
+def find_voice(name: str) -> Voice:
+    """The voice of this name, not yet open.
+
+    Raises:
+        VoiceError: there is none.
+    """
+    if name not in VOICES:
+        raise VoiceError(f"no voice {name}", f"there is {', '.join(VOICES)}")
+    return VOICES[name]()
+
+
 def _silence(*_: object) -> None: ...

@@ -119,7 +119,7 @@ def test_a_network_socket_would_be_seen():
         (["--microphone", "pulse:absent"], "pulse:mic"),  # what was found is listed
         (["--loudspeaker", "pulse:absent"], "pulse:speaker"),
         (["--echo", "magic"], "half-duplex"),
-        (["--barge-in", "wake"], "--mode wake"),
+        (["--barge-in", "wake"], 'mode "wake"'),
         (["--mode", "wake", "--wake-word", "hello world"], "hey jarvis"),
         (["--journal", "/no/such/folder/x.jsonl"], "--journal"),
         (["--record-audio", "/no/such/folder/x.wav"], "--record-audio"),
