@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_assistant.gemma4.mapped import let_go
 from edge_assistant.gemma4.quantise import Packed, pack, restore
 
 _LOW, _FOUR = np.uint8(15), np.uint8(4)
@@ -53,6 +54,7 @@ class Quantised:
         """Codes [n, blocks, block·bits/8] and scales [n, blocks] of some rows."""
         raw = np.asarray(self.raw[rows])
         codes, scales = self.format.repack(raw.reshape(len(raw), -1, self.format.bytes))
+        let_go(self.raw)
         return codes.reshape(len(raw), -1, codes.shape[-1]), scales.reshape(len(raw), -1)
 
     def restored(self, rows: slice) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_assistant.errors import CheckpointError
 from edge_assistant.gemma4.checkpoint import Checkpoint
 from edge_assistant.gemma4.ggml import Repacked
+from edge_assistant.gemma4.mapped import floats
 from edge_assistant.gemma4.quantise import quantise
 
 MICROSOFT = "com.microsoft"
@@ -110,12 +111,12 @@ class Weights:
         if own := self.source.quantised(name):
             return own.format.bits, own.format.block, own.part
         weight, bits = self.source.rows(name), max(bits, self.source.least_bits)
-        return bits, self.block, lambda part: quantise(weight[part].astype(np.float32), bits, self.block)
+        return bits, self.block, lambda part: quantise(floats(weight, part), bits, self.block)
 
     def _columns(self, weight: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
         for part in slices(weight.shape[1], weight.shape[0]):
             self._advance(weight[:, part].size)
-            yield weight[:, part].astype(np.float32).T
+            yield floats(weight.T, part)
 
 
 class Graph:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edge_assistant.gemma4.ggml import Quantised
 from edge_assistant.gemma4.graph import Advance, slices
+from edge_assistant.gemma4.mapped import floats
 from edge_assistant.gemma4.quantise import quantise, restore
 
 _GROUPS = (64, 32, 16, 8, 4, 2)
@@ -59,9 +60,9 @@ def _records(shape: TableShape, source: NDArray[Any] | Quantised) -> Iterator[ND
         if isinstance(source, Quantised):
             out["codes"], out["scales"] = source.part(part)
         elif shape.bits == 32:
-            out["values"] = source[part].astype(np.float32)
+            out["values"] = floats(source, part)
         else:
-            out["codes"], out["scales"] = quantise(source[part].astype(np.float32), shape.bits, shape.group)
+            out["codes"], out["scales"] = quantise(floats(source, part), shape.bits, shape.group)
         yield out
 
 
