@@ -217,7 +217,8 @@ def _commands(chosen: Row) -> tuple[str, ...]:
     if chosen.name == "pocket":
         return ("edge-assistant talk",)
     block = "" if chosen.block == BLOCKS[0] else f" --block {chosen.block}"
-    return (f"edge-assistant models fetch {chosen.name}{block}", f"edge-assistant talk --model {chosen.name}")
+    fetch = f"edge-assistant models fetch {chosen.name}{block}"
+    return (fetch, f"edge-assistant tune {chosen.name}", f"edge-assistant talk --model {chosen.name}")
 
 
 def _member(name: str) -> Member:
