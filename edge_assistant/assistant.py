@@ -33,6 +33,7 @@ from edge_assistant.frames import (
     Sounding,
     Spoken,
     Stopped,
+    Strained,
     Woken,
     WorkEvent,
     frames,
@@ -132,6 +133,8 @@ class Assistant:
         self._hearing = False
         self._rested = 0
         """Frames since anything happened."""
+        self._shed = False
+        """Memory is to be given back at the next rest."""
         self._sounded = False
         """The reply has begun to sound."""
         self._waited = 0
@@ -197,6 +200,10 @@ class Assistant:
                 self._attention.held = False
                 for speech in self._endpoint.finish(self.taken):
                     self._step(speech)
+            case Strained(spare, shed):
+                self._brain.brief = spare
+                self._endpoint.guess_late(spare)
+                self._shed = self._shed or shed
             case _:
                 self._step(event)
 
@@ -238,6 +245,9 @@ class Assistant:
         self._rested = self._rested + 1 if state is State.IDLE else 0
         if self._rested == TIDY_FRAMES:
             self._brains.do(self.turn.reply, self._brain.tidy())
+        if self._shed and state is State.IDLE:
+            self._shed = False
+            self._brains.do(self.turn.reply, self._brain.shed())
         self._waited = self._waited + 1 if state is State.REPLYING and not self._sounded else 0
         if self._waited and self._waited % THINKING_FRAMES == 0:
             self._mouth.signal("thinking")

@@ -50,6 +50,9 @@ TURN_TOKENS = 512
 """Room that a turn should find in the cache (a question of ten seconds and its reply); if not, old turns are forgotten."""
 FULL, KEPT = 0.6, 0.35
 """Share of the cache from which old turns are forgotten while nobody waits, and the share that stays."""
+BRIEF_TOKENS = 24
+"""Tokens after which a brief reply ends, with its sentence: one or two sentences."""
+SENTENCE_ENDS = (".", "!", "?")
 SAMPLES_A_TOKEN = 640
 REPLY_TOKENS = 160
 """Room kept free for the reply while sound comes in."""
@@ -84,6 +87,8 @@ class Brain:
         self._room = 0
         """Samples that the open turn may still hear."""
         self._calls = 0
+        self.brief = False
+        """End a reply with the sentence in which it becomes long. Any thread may set it."""
 
     def open(self) -> None:
         """Put in what stands before every conversation: from the file where it was kept, else fed, and then kept."""
@@ -150,9 +155,17 @@ class Brain:
     def tidy(self) -> Job:
         """Make room while nobody waits: the oldest turns go, the rest is fed again, a turn at each step."""
         session = self._session
-        if not self._turns or (session.position <= FULL * session.capacity and len(self._turns) <= self._most):
-            return
-        kept = self._last(self._most)
+        if self._turns and (session.position > FULL * session.capacity or len(self._turns) > self._most):
+            yield from self._keep_last(self._most)
+
+    def shed(self) -> Job:
+        """Give memory back while nobody waits: only the last turn stays."""
+        if self._turns:
+            yield from self._keep_last(1)
+        self._session.shed()
+
+    def _keep_last(self, most: int) -> Job:
+        kept = self._last(most)
         log.info("of %d turns the last %d stay in the cache", len(self._turns), len(kept))
         self._clear()
         self._left = kept
@@ -224,7 +237,7 @@ class Brain:
         session = self._session
         self._answer = call_at = session.position
         while True:
-            reader, last, before = ReplyReader(), None, session.position
+            reader, last, before, spoken = ReplyReader(), None, session.position, 0
             with closing(cast(Decoding, session.decode(self._sampling))) as tokens:
                 for last in tokens:
                     if not reader.calls:
@@ -233,6 +246,9 @@ class Brain:
                     if not last.stop:
                         before = session.position
                     yield Token(number, text)
+                    spoken += bool(text)
+                    if self.brief and spoken >= BRIEF_TOKENS and text.rstrip().endswith(SENTENCE_ENDS):
+                        break
             if not reader.calls and not (last and last.text == RESPONSE_OPEN):
                 self._close(last, before, TURN_CLOSE)
                 break

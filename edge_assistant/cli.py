@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from edge_assistant.errors import EdgeAssistantError
-from edge_assistant.verbs import advise, ask, config, devices, echo_test, export, mic_test, models, replay, talk, tune
+from edge_assistant.verbs import advise, ask, config, devices, echo_test, export, mic_test, models, replay, serve, talk, tune
 
 VERBS = {
     "talk": talk,
+    "serve": serve,
     "ask": ask,
     "devices": devices,
     "mic-test": mic_test,

@@ -108,6 +108,8 @@ class Endpointer:
     def __init__(self, config: EndpointConfig) -> None:
         self._config = config
         self._start, self._pause, self._longest = (frames(ms) for ms in (config.start_ms, config.pause_ms, config.longest_ms))
+        self._guess = self._pause
+        """Silence before we begin to think, in frames."""
         self.patience = Patience(config)
         self._mode = Mode.SILENCE
         self._speech = False
@@ -128,6 +130,10 @@ class Endpointer:
         """Wait this long in the present pause: what was said sounds finished, or does not."""
         if self._mode is Mode.PAUSE:
             self._hinted_ms = min(max(wait_ms, self._config.end_min_ms), self._config.end_max_ms)
+
+    def guess_late(self, late: bool) -> None:
+        """Begin to think only when the turn may be over at any moment: fewer guesses are in vain."""
+        self._guess = frames(self._config.end_min_ms) if late else self._pause
 
     def reset(self) -> None:
         """Whatever is being said is no turn any more; the next one begins after a silence."""
@@ -168,7 +174,7 @@ class Endpointer:
                 return self._enter(Mode.SPEECH, SpeechConfirmed(self._began))
             case Mode.DOUBT if not speech and run >= self._pause:
                 return self._enter(Mode.SILENCE, SpeechDropped(self._since))
-            case Mode.SPEECH if not speech and run >= self._pause:
+            case Mode.SPEECH if not speech and run >= self._guess:
                 return self._enter(Mode.PAUSE, SpeechPaused(self._since))
             case Mode.SPEECH if frame - self._began >= self._longest:
                 return self._enter(Mode.PAUSE, SpeechPaused(frame))

@@ -175,6 +175,16 @@ class Due:
     """What to sound before that."""
 
 
+@dataclass(frozen=True, slots=True)
+class Strained:
+    """The board is too hot, or short of power or memory; or it no longer is."""
+
+    spare: bool
+    """Work less: reply briefly, and guess late."""
+    shed: bool = False
+    """Give memory back."""
+
+
 # What the user does without the model.
 
 
@@ -206,4 +216,4 @@ class Muted:
 SpeechEvent = SpeechStarted | SpeechConfirmed | SpeechDropped | SpeechPaused | SpeechResumed | SpeechEnded
 WorkEvent = Token | Called | Returned | DecodeEnded | EndJudged | Sounding | Spoken | Failed
 UserEvent = Stopped | Woken | Released | Muted
-Event = SpeechEvent | WorkEvent | Due | UserEvent
+Event = SpeechEvent | WorkEvent | Due | Strained | UserEvent

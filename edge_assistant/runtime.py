@@ -118,6 +118,10 @@ class Session(Protocol):
         """Answer, a token at a time; may be left at any token (close the iterator)."""
         ...
 
+    def shed(self) -> None:
+        """Give back memory that only longer conversations, or going back in this one, would want."""
+        ...
+
     def save_prefix(self, path: Path) -> None:
         """Keep the cache as it stands (system prompt, tool declarations) in a file."""
         ...

@@ -14,13 +14,16 @@ from edge_assistant.assistant import Assistant
 from edge_assistant.attention import AttentionConfig
 from edge_assistant.audio_record import AudioRecord
 from edge_assistant.button import Button, GpioButtons, KeyButtons
+from edge_assistant.config import Config
 from edge_assistant.ears import EchoEars, Heard, PlainEars, Spot
 from edge_assistant.echo import Echo
 from edge_assistant.echo.system import find_cancelled
 from edge_assistant.endpoint import EndpointConfig
+from edge_assistant.equipment import open_equipment
 from edge_assistant.errors import UsageError
 from edge_assistant.frames import Due, Event, Frame, Muted, Released, Spoken, Stopped, Woken, frames
 from edge_assistant.journal import Journal
+from edge_assistant.line import Changed
 from edge_assistant.microphone import FRAME_S, Microphone
 from edge_assistant.mouth import SpeakingMouth
 from edge_assistant.runtime import Pcm, Session
@@ -39,7 +42,7 @@ Inbox = queue.SimpleQueue[Frame | Event | None]
 
 LEAD_IN_MS = 300
 """Hum before the first word after a long silence: amplifiers that have fallen asleep wake from it."""
-FINISH_S = 1.2
+FINISH_S = 1.0
 """At the end, what is left of a sentence is spoken for so long; letting everything go takes some tenths of a second more."""
 UNHEARD_FRAMES = frames(3000)
 """A microphone tells what it is with its first block; after so long without one it has troubles of its own."""
@@ -60,6 +63,8 @@ class TalkConfig:
     record_audio: Path | None = None
     pins: dict[Button, int] = field(default_factory=dict[Button, int])
     """Buttons on a Raspberry Pi's pins, by Broadcom's numbers."""
+    tools: Config = field(default_factory=Config)
+    """What of the configuration is for tools."""
     seconds: float | None = None
     """How long to talk; None until it is stopped."""
 
@@ -86,13 +91,13 @@ class Host:
 
     ready: Callable[[str, str], None] = lambda microphone, loudspeaker: None
     """It listens, through these devices; "" for one that is not there."""
-    changed: Callable[[str, bool, str], None] = lambda kind, present, name: None
+    changed: Changed = lambda kind, present, name: None
     """A device has gone or come back; on a thread of that device's."""
     took: Callable[[Assistant, Microphone], None] = lambda assistant, microphone: None
     """A frame was taken."""
     patient: bool = False
     """Devices that are not there at the start are waited for."""
-    inbox: Inbox = field(default_factory=lambda: queue.SimpleQueue[Frame | Event | None]())
+    inbox: Inbox = field(default_factory=queue.SimpleQueue[Frame | Event | None])
     """An event put in here is taken like any other; None ends the conversation, after the sentence that is being spoken."""
 
 
@@ -112,8 +117,8 @@ def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
             config, microphone=config.microphone or cancelled.microphone, loudspeaker=config.loudspeaker or cancelled.loudspeaker
         )
     with ExitStack() as stack:
-        timers = stack.enter_context(open_timers(SystemClock(), parts.state))
-        tools = make_tools(timers)
+        clock = SystemClock()
+        timers = stack.enter_context(open_timers(clock, parts.state))
         recorders: list[Callable[[Frame | Event, Heard | None], None]] = []
         observers: list[Callable[[Event, list[Command]], None]] = []
         if config.journal:
@@ -129,21 +134,30 @@ def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
             if not (kind == "loudspeaker" and not present):  # nobody would hear it
                 what = f"The {kind} is back." if present else f"The {kind} is gone."
                 inbox.put(Due(what, "listening" if present else "error"))
-            host.changed(kind, present, name)
 
-        changes = _Changes(changed)
+        changes = _Changes(changed, host.changed)
         sink = stack.enter_context(
             DeviceSink(config.loudspeaker, played=echo.played, changed=changes, lead_in_ms=LEAD_IN_MS, patient=host.patient)
         )
         sink.open()
         speaker = Speaker(sink.rate_hz, inbox.put, patience_s=FRAME_S)
+
+        def mute() -> None:
+            microphone.mute()
+            inbox.put(Muted(off=True))
+
+        can_unmute = Button.MUTE in config.pins or KeyButtons(lambda button, down: None).present
+        equipment = stack.enter_context(
+            open_equipment(config.tools, speaker, parts.voice, clock, folder=parts.state, mute=mute if can_unmute else None)
+        )
+        tools = make_tools(timers, switched=config.tools.tools, more=equipment.tools)
         observers.append(Timeline(parts.show, lambda: round(assistant.taken * FRAME_S * 1000)).observe)
 
         def wake(_event: Event, commands: list[Command]) -> None:
             if any(isinstance(command, Hear) for command in commands):
                 sink.wake()  # there will be an answer
 
-        observers += [wake, answer_rings(timers)]
+        observers += [wake, answer_rings(timers), equipment.observe]
 
         def record(item: Frame | Event, heard: Heard | None) -> None:
             for each in recorders:
@@ -160,7 +174,7 @@ def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
                 mouth=SpeakingMouth(parts.voice, speaker),
                 use=tools.use,
                 cancel=tools.cancel,
-                due=lambda: list(timers.due(assistant.at_rest)),
+                due=lambda: [*timers.due(assistant.at_rest), *equipment.due(assistant.at_rest)],
                 worker=ThreadWorker,
                 inbox=inbox,
                 observe=observe,
@@ -180,6 +194,7 @@ def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
                 sink.tick()
                 if not told and (microphone.used or item.number >= UNHEARD_FRAMES):
                     told = True
+                    changes.begin()
                     host.ready(microphone.used, sink.used)
                 if config.seconds is not None and item.number * FRAME_S >= config.seconds:
                     break
@@ -224,16 +239,21 @@ def ended_by_sigterm(inbox: Inbox) -> Generator[None]:
 
 
 class _Changes:
-    """The first news of each device is no news."""
+    """Until it listens, the first news of each device is no news to the user; to the host it is."""
 
-    def __init__(self, changed: Callable[[str, bool, str], None]) -> None:
-        self._changed = changed
+    def __init__(self, changed: Changed, host: Changed) -> None:
+        self._changed, self._host = changed, host
         self._known = set[str]()
 
     def __call__(self, kind: str, present: bool, name: str) -> None:
+        self._host(kind, present, name)
         if kind in self._known or not present:
             self._changed(kind, present, name)
         self._known.add(kind)
+
+    def begin(self) -> None:
+        """It listens: a device that is not there yet was missed."""
+        self._known |= {"microphone", "loudspeaker"}
 
 
 def _add_buttons(stack: ExitStack, config: TalkConfig, microphone: Microphone, inbox: Inbox) -> None:

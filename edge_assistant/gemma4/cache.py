@@ -82,6 +82,15 @@ class Cache:
         """Forget every token from this position on."""
         self.length = length
 
+    def shed(self) -> None:
+        """Give back the memory that longer conversations have touched."""
+        for i, layer in enumerate(self.config.layers[: self.config.lower]):
+            used = -(-self.length // self.blocks.of(layer.kind))
+            for arrays in (self.keys, self.values):
+                fresh = np.zeros(arrays[i].shape, np.float32)  # pages that nobody has touched yet
+                fresh[:used] = arrays[i][:used]
+                arrays[i] = fresh
+
     def rows(self) -> dict[str, Array]:
         """A copy of what is held, for a file: arrays [blocks, …] by name."""
         out: dict[str, Array] = {}

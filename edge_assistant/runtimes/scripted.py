@@ -133,6 +133,9 @@ class ScriptedSession:
             self._add(piece)
             yield Token(number, piece, self.probability, stop=piece in STOPS)
 
+    def shed(self) -> None:
+        """There is none to give back."""
+
     def save_prefix(self, path: Path) -> None:
         """Keep the cache in a file."""
         path.write_text("\0".join(self.cache))
