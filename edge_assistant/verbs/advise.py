@@ -39,9 +39,7 @@ def run(args: argparse.Namespace) -> None:
         json.dump({**_as_json(advice), "tuned": tuned}, sys.stdout, ensure_ascii=False)
         print()
     else:
-        _show(advice)
-        for name, settings in tuned.items():
-            print(f"\nTuned: {name}, {settings['text']}; {settings['gain']:.2f} times as fast as the defaults")
+        _show(advice, [f"{name}: {how['text']}; {how['gain']:.2f} times as fast as the defaults" for name, how in tuned.items()])
 
 
 def _read_tuned() -> dict[str, dict[str, object]]:
@@ -77,7 +75,7 @@ def _as_json(advice: "Advice") -> dict[str, object]:
     }
 
 
-def _show(advice: "Advice") -> None:
+def _show(advice: "Advice", tuned: list[str]) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -95,6 +93,8 @@ def _show(advice: "Advice") -> None:
     console.print(table)
     for note in (*advice.notes, FORMULA):
         console.print(Text(f"· {note}"))
+    for line in tuned:
+        console.print(Text(f"· Tuned here, {line}"))
     console.print(Text("\nRun:"))
     for command in advice.commands:
         console.print(Text(f"  {command}"), soft_wrap=True)

@@ -206,7 +206,7 @@ def test_the_command_measures_keeps_and_forgets(capsys: pytest.CaptureFixture[st
     assert main(["advise", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tuned"]["pocket"]["chunk"] == kept.settings.chunk
     assert main(["advise"]) == 0
-    assert "Tuned: pocket" in capsys.readouterr().out
+    assert "Tuned here, pocket: " in capsys.readouterr().out
 
     assert main(["tune", "--forget"]) == 0
     assert read_tuned(identity) is None
