@@ -13,8 +13,14 @@ from edge_assistant.runtimes.onnx import OnnxModel
 
 class Ours:
     def __init__(self, bundle: Path, threads: int, prepared: Path | None) -> None:
+        watch = Stopwatch()
         self.model = OnnxModel.open(bundle, threads=threads, spin=threads > 1, prepared=prepared)
+        self._opened = watch.read() | memory()
         self.session = self.model.session(CAPACITY)
+
+    def opened(self) -> dict[str, float]:
+        """What opening the model took, and the memory after it."""
+        return self._opened
 
     def prefill(self, context: int) -> dict[str, float]:
         """`context` tokens, up to the logits of the next."""
@@ -58,7 +64,7 @@ class Ours:
 def main() -> None:
     bundle, threads, *prepared = sys.argv[1:]
     side = Ours(Path(bundle), int(threads), Path(prepared[0]) if prepared else None)
-    serve({"prefill": side.prefill, "decode": side.decode, "hear": side.hear, "memory": side.memory})
+    serve({"prefill": side.prefill, "decode": side.decode, "hear": side.hear, "memory": side.memory, "opened": side.opened})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 RATE = 16_000
 FRAME = 512
 """Samples of a microphone's frame: 32 ms."""
-CAPACITY = 4096
+CAPACITY = 4608
 BEFORE = 64
 """Tokens in the cache before the sound: a short system turn. On neither side is their time counted."""
 AFTER = 5
