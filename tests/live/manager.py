@@ -26,8 +26,9 @@ class Manager:
         self._socket.bind("\0" + address[1:] if abstract else address)
         self._command = [PROGRAM, "serve", *options]
         self._environment = {
-            **os.environ, "NOTIFY_SOCKET": address, "WATCHDOG_USEC": str(round(watchdog_s * 1e6)), "RUNTIME_DIRECTORY": str(runtime),
-            "XDG_CACHE_HOME": str(runtime / "cache"), "XDG_STATE_HOME": str(runtime / "state"), **environment,
+            **os.environ, "NOTIFY_SOCKET": address, "WATCHDOG_USEC": str(round(watchdog_s * 1e6)),
+            "RUNTIME_DIRECTORY": str(runtime), "XDG_CACHE_HOME": str(runtime / "cache"),
+            "XDG_STATE_HOME": str(runtime / "state"), **environment,
         }  # fmt: skip
         self._environment.pop("WATCHDOG_PID", None)
         self.told: list[tuple[float, str]] = []
@@ -51,7 +52,8 @@ class Manager:
     def start(self) -> None:
         """Start it, again too."""
         self.process = subprocess.Popen(
-            self._command, env=self._environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True
+            self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            text=True,
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self._reader.start()
