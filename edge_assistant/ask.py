@@ -11,7 +11,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -19,7 +20,9 @@ import numpy as np
 
 from edge_assistant.assembly import answer_rings, make_brain, make_tools
 from edge_assistant.assistant import Assistant
+from edge_assistant.config import Config
 from edge_assistant.ears import PlainEars
+from edge_assistant.equipment import Equipment, open_equipment
 from edge_assistant.errors import DeviceError, EdgeAssistantError
 from edge_assistant.frames import FRAME_MS, FRAME_SAMPLES, Event, Failed, Frame, WorkEvent
 from edge_assistant.mouth import SpeakingMouth
@@ -58,6 +61,8 @@ class Parts:
     local_time: Callable[[], datetime] = datetime.now
     prefixes: Path | None = None
     """Folder that keeps what this model's cache holds after a system turn."""
+    tools: Config = field(default_factory=Config)
+    """What of the configuration is for tools."""
 
 
 def conversation(recordings: Sequence[Recording], at_rest: Callable[[], bool]) -> Iterator[Pcm]:
@@ -86,9 +91,12 @@ def ask_fast(recordings: Sequence[Recording], parts: Parts) -> None:
         cranks.append(CrankWorker(name, post))
         return cranks[-1]
 
-    timers = Timers(counted_clock(lambda: assistant.taken * FRAME_MS / 1000, parts.local_time))
+    clock = counted_clock(lambda: assistant.taken * FRAME_MS / 1000, parts.local_time)
+    timers = Timers(clock)
     timeline = Timeline(parts.show, lambda: assistant.taken * FRAME_MS)
-    assistant = _assemble(parts, inbox, speaker, timers=timers, timeline=timeline, worker=worker)
+    stack = ExitStack()
+    equipment = stack.enter_context(open_equipment(parts.tools, speaker, parts.voice, clock))
+    assistant = _assemble(parts, inbox, speaker, equipment, timers=timers, timeline=timeline, worker=worker)
 
     def settle() -> None:
         """Take and do until nobody has anything to do."""
@@ -100,7 +108,7 @@ def ask_fast(recordings: Sequence[Recording], parts: Parts) -> None:
             if not any([crank.step() for crank in cranks]):
                 return
 
-    with assistant:
+    with stack, assistant:
         parts.sink.connect(speaker)
         settle()
         for number, pcm in enumerate(conversation(recordings, lambda: assistant.at_rest)):
@@ -113,20 +121,23 @@ def ask_fast(recordings: Sequence[Recording], parts: Parts) -> None:
 def ask_realtime(recordings: Sequence[Recording], parts: Parts) -> None:
     """At the pace of a microphone: what takes time here takes time on the clock."""
     inbox = Inbox()
-    clock = _WallClock()
+    wall = _WallClock()
     sink, speaker = _connect(parts.sink, inbox)
-    timers = Timers(counted_clock(time.monotonic, parts.local_time))
-    timeline = Timeline(parts.show, clock.ms)
-    assistant = _assemble(parts, inbox, speaker, timers=timers, timeline=timeline, worker=ThreadWorker)
+    clock = counted_clock(time.monotonic, parts.local_time)
+    timers = Timers(clock)
+    timeline = Timeline(parts.show, wall.ms)
+    stack = ExitStack()
+    equipment = stack.enter_context(open_equipment(parts.tools, speaker, parts.voice, clock))
+    assistant = _assemble(parts, inbox, speaker, equipment, timers=timers, timeline=timeline, worker=ThreadWorker)
     stop = threading.Event()
 
     def microphone() -> None:
         try:
             assistant.wait_until_ready()
-            clock.start()
+            wall.start()
             sound = conversation(recordings, lambda: assistant.at_rest and inbox.empty())
             for number in itertools.count():
-                if stop.wait(clock.seconds_until((number + 1) * FRAME_MS)) or (pcm := next(sound, None)) is None:
+                if stop.wait(wall.seconds_until((number + 1) * FRAME_MS)) or (pcm := next(sound, None)) is None:
                     break
                 sink.tick()
                 inbox.put(Frame(number, pcm))
@@ -135,7 +146,7 @@ def ask_realtime(recordings: Sequence[Recording], parts: Parts) -> None:
         inbox.put(None)
 
     thread = threading.Thread(target=microphone, name="microphone", daemon=True)
-    with assistant:
+    with stack, assistant:
         thread.start()
         try:
             assistant.run()
@@ -169,17 +180,19 @@ def _assemble(
     parts: Parts,
     inbox: Inbox,
     speaker: Speaker,
+    equipment: Equipment,
     *,
     timers: Timers,
     timeline: Timeline,
     worker: Callable[[str, Callable[[WorkEvent], None]], Worker],
 ) -> Assistant:
-    tools = make_tools(timers, parts.local_time)
+    tools = make_tools(timers, parts.local_time, parts.tools.tools, equipment.tools)
     rings = answer_rings(timers)
 
     def observe(event: Event, commands: list[Command]) -> None:
         timeline.observe(event, commands)
         rings(event, commands)
+        equipment.observe(event, commands)
 
     assistant = Assistant(
         ears=PlainEars(parts.vad),
@@ -187,7 +200,7 @@ def _assemble(
         mouth=SpeakingMouth(parts.voice, speaker),
         use=tools.use,
         cancel=tools.cancel,
-        due=lambda: list(timers.due(assistant.at_rest)),
+        due=lambda: [*timers.due(assistant.at_rest), *equipment.due(assistant.at_rest)],
         worker=worker,
         inbox=inbox,
         observe=observe,

@@ -1,7 +1,7 @@
 """What `ask` and `talk` put together alike: tools, and a brain that knows of them."""
 
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from hashlib import sha256
@@ -14,7 +14,8 @@ from edge_assistant.frames import Event, SpeechEnded, Stopped
 from edge_assistant.prompt import INSTRUCTIONS, format_system
 from edge_assistant.runtime import Session
 from edge_assistant.state import Keeper, StateFile
-from edge_assistant.tools import Toolbox
+from edge_assistant.tools import Tool, Toolbox
+from edge_assistant.tools.abilities import ability_tools
 from edge_assistant.tools.clock import clock_tools
 from edge_assistant.tools.plugins import plugin_tools
 from edge_assistant.tools.schedule import Timers
@@ -26,11 +27,15 @@ log = logging.getLogger(__name__)
 
 
 def make_tools(
-    timers: Timers, local_time: Callable[[], datetime] = datetime.now, switched: Mapping[str, bool] | None = None
+    timers: Timers,
+    local_time: Callable[[], datetime] = datetime.now,
+    switched: Mapping[str, bool] | None = None,
+    more: Iterable[Tool] = (),
 ) -> Toolbox:
-    """Everything the assistant can do, plug-ins included; `switched` turns tools on or off by name."""
-    own = [*clock_tools(local_time), *timer_tools(timers)]
-    return Toolbox([*own, *plugin_tools([each.name for each in own])], switched)
+    """Everything the assistant can do, those of its equipment (`more`) and plug-ins included; `switched` turns some on or off."""
+    own = [*clock_tools(local_time), *timer_tools(timers), *more, *ability_tools(lambda: toolbox.declarations)]
+    toolbox = Toolbox([*own, *plugin_tools([each.name for each in own])], switched)
+    return toolbox
 
 
 def answer_rings(timers: Timers) -> Observe:
@@ -69,4 +74,5 @@ def open_timers(clock: Clock, folder: Path | None) -> Generator[Timers]:
 def make_brain(session: Session, tools: Toolbox, prefixes: Path | None) -> Brain:
     """A brain that may use these tools; `prefixes` is the folder that keeps what its cache holds after the system turn."""
     system = format_system(INSTRUCTIONS, tools.declarations)
-    return Brain(session, system, prefix=prefixes and prefixes / f"{sha256(system.encode()).hexdigest()[:16]}.npz")
+    prefix = prefixes and prefixes / f"{sha256(system.encode()).hexdigest()[:16]}.npz"
+    return Brain(session, system, prefix=prefix)

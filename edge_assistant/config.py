@@ -85,6 +85,18 @@ class Switch:
     """By Broadcom's number."""
     active_low: bool = False
     """It is on when the pin is at ground, as most relay boards want it."""
+    dimmable: bool = False
+    """It may be anything between off and on, by pulse width: a lamp, not a relay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """The commands behind the tools shut_down and restart, which are off unless [tools] switches them on."""
+
+    shut_down: tuple[str, ...] = ("systemctl", "poweroff")
+    """Shuts this machine down."""
+    restart: tuple[str, ...] = ("systemctl", "reboot")
+    """Starts it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +120,7 @@ class Config:
         default_factory=dict[str, Switch], metadata={"example": ("pump", Switch(17, active_low=True))}
     )
     """What can be switched by its spoken name, one table each. An underscore is spoken as a space."""
+    power: Power = field(default_factory=Power)
     service: Service = field(default_factory=Service)
 
     def __post_init__(self) -> None:
@@ -302,6 +315,8 @@ def _settings(
                     yield full, value, Key(thing, bool)
                 elif not isinstance(value, dict):
                     problems.append((f"{where(full)}: {full} = {told(value)} is wrong", f"it is a table: write [{full}]"))
+                elif not value:
+                    problems.append((f"{where(full)}: [{full}] is empty", f"give it {listed(list(keys(section.kind)), 'or')}"))
                 else:
                     yield from _keyed(full, cast(dict[str, object], value), section.kind, problems, where)
 

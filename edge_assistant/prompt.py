@@ -34,6 +34,13 @@ INSTRUCTIONS = (
     "without lists, symbols or markup. Use a tool when one fits, and say only what its response says. "
     "When you did not understand, say so and do nothing."
 )
+TRANSCRIBE = (
+    "Transcribe the following speech segment in English into English text.\n\n"
+    "Follow these specific instructions for formatting the answer:\n"
+    "* Only output the transcription, with no newlines.\n"
+    "* When transcribing numbers, write the digits, i.e. write 1.7 and not one point seven, and write 3 instead of three.\n"
+)
+"""What Gemma 4's model card recommends for speech recognition; the sound comes after it."""
 MAX_DEPTH = 16
 """Deepest nesting of values that is read; a model that opens more brackets has lost its way."""
 

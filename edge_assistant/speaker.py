@@ -36,6 +36,9 @@ class Speaker:
         """Sound of this reply and of replies before it is not wanted."""
         self._held = False
         self._signals: Pcm = np.zeros(0, np.float32)
+        self.gain = 1.0
+        """Factor for every sample, 0 to 1; may be set at any time, and holds from the next block on."""
+        self._applied = 1.0
 
     @property
     def waiting(self) -> bool:
@@ -113,6 +116,9 @@ class Speaker:
             mixed = min(samples, len(self._signals))
             block[:mixed] += self._signals[:mixed]
             self._signals = self._signals[mixed:]
+            if self.gain < 1 or self._applied < 1:
+                block *= np.linspace(self._applied, self.gain, samples, dtype=np.float32)  # a jump would click
+                self._applied = self.gain
             self._pulled += samples
             while self._leaving and self._leaving[0][0] <= self._pulled:
                 self._post(self._leaving.popleft()[1])

@@ -20,6 +20,9 @@ PATIENCE_S = 20.0
 class Voice(Protocol):
     """Speaks. Owned by one thread, on which it is opened too."""
 
+    pace: float
+    """How fast, 1.0 being as usual. Any thread may set it; it holds from the next sentence on."""
+
     def open(self) -> None:
         """Get ready, so that the first sentence need not wait.
 
@@ -45,6 +48,7 @@ class EspeakVoice:
     def __init__(self, rate_wpm: int = 165, voice: str = "en-us") -> None:
         """`voice` is espeak-ng's name of a language; of one that it does not have, its default speaks."""
         self._rate_wpm, self._voice = rate_wpm, voice
+        self.pace = 1.0
         self._engine: Any = None
         self._finished = threading.Event()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -62,7 +66,6 @@ class EspeakVoice:
         except (ImportError, OSError, RuntimeError, ValueError) as error:
             raise VoiceError(f"the espeak-ng voice does not start ({error})", "apt install libespeak-ng1") from error
         self._engine.connect("finished-utterance", self._note)
-        self._engine.setProperty("rate", self._rate_wpm)
         names = [voice.id for voice in self._engine.getProperty("voices")]
         for name in names:
             if name.lower().rpartition("/")[2] == self._voice:
@@ -80,6 +83,7 @@ class EspeakVoice:
         assert self._folder is not None, "open() first"
         path = Path(self._folder.name) / "sentence.wav"
         self._finished.clear()
+        self._engine.setProperty("rate", round(self._rate_wpm * self.pace))
         self._engine.save_to_file(text, str(path))
         self._engine.runAndWait()
         if not self._finished.wait(PATIENCE_S):

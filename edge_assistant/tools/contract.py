@@ -13,8 +13,9 @@
     volume = tool(set_volume)
 
 Parameters may be `str`, `int`, `float`, `bool`, a `Literal` of strings, `Annotated` with `Between` or `OneOf`, and any of them
-`| None` with a default. One annotated `Cancel` is not declared: it is told when nobody waits any more. What is wrong with a
-function is said when it is made a tool; what is wrong with a call, before anything runs.
+`| None` with a default. Two kinds are not declared: one annotated `Cancel` is told when nobody waits any more, one annotated
+`Transcript` is what the user said, word for word. What is wrong with a function is said when it is made a tool; what is wrong
+with a call, before anything runs.
 """
 
 import inspect
@@ -34,6 +35,8 @@ LIMIT_S = 5.0
 LONGEST_LIMIT_S = 60.0
 LONGEST_TEXT = 500
 """Characters of a text that the model gives a tool."""
+LONGEST_TRANSCRIPT = 4000
+"""Characters of what the user said: some minutes of speech."""
 
 _NAMES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
@@ -78,6 +81,12 @@ class OneOf:
 
 class Cancel(threading.Event):
     """Set when nobody waits for the result any more."""
+
+
+class Transcript(str):
+    """What the user said in this turn, by the model's own speech recognition; "" if it could not be had."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +149,8 @@ class Tool:
     limit_s: float = LIMIT_S
     cancel: str = ""
     """The parameter that takes the cancel token."""
+    transcript: str = ""
+    """The parameter that takes the user's words."""
 
     @property
     def name(self) -> str:
@@ -159,9 +170,11 @@ class Tool:
         Raises:
             WrongCall: they are not what was declared.
         """
-        if unknown := sorted(given.keys() - self.arguments.keys()):
+        if unknown := sorted(given.keys() - self.arguments.keys() - {self.transcript}):
             raise WrongCall(f"no argument {unknown[0]}")
         checked: dict[str, Value] = {}
+        if self.transcript:
+            checked[self.transcript] = Transcript(harmless(str(given.get(self.transcript, "")))[:LONGEST_TRANSCRIPT])
         for name, argument in self.arguments.items():
             required = self.declaration.parameters[name].required
             value = given.get(name)
@@ -203,11 +216,14 @@ def tool(
     hints = get_type_hints(function, include_extras=True)
     arguments: dict[str, Argument] = {}
     parameters: dict[str, Parameter] = {}
-    cancel = ""
+    cancel = transcript = ""
     for parameter in inspect.signature(function).parameters.values():
         each = parameter.name
         if hints.get(each) is Cancel:
             cancel = each
+            continue
+        if hints.get(each) is Transcript:
+            transcript = each
             continue
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) or not _NAME.fullmatch(each):
             raise TypeError(f"{called}: {each} cannot be given by name")
@@ -219,7 +235,7 @@ def tool(
         told_range = f" {argument.words[0].upper()}{argument.words[1:]}." if argument.between else ""
         parameters[each] = Parameter(_NAMES[argument.kind], entries[each] + told_range, argument.choices, required)
     declaration = Declaration(called, description or told, parameters)
-    return Tool(declaration, function, arguments, risk, question, limit_s, cancel)
+    return Tool(declaration, function, arguments, risk, question, limit_s, cancel, transcript)
 
 
 def _argument(where: str, hint: object) -> Argument:

@@ -49,6 +49,11 @@ class Toolbox:
         """What the model is told of them."""
         return [each.declaration for each in self._tools.values()]
 
+    @property
+    def transcribed(self) -> dict[str, str]:
+        """By name, those that want the user's words, and the argument that takes them."""
+        return {name: each.transcript for name, each in self._tools.items() if each.transcript}
+
     def use(self, call: ToolCall, confirmed: bool = False) -> Response:
         """Run the tool that is called.
 

@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> None:
     from edge_assistant.vad import VADS  # noqa: PLC0415
     from edge_assistant.voice import find_voice  # noqa: PLC0415
 
-    settings = configuration(args).talk
+    config = configuration(args)
+    settings = config.talk
     recordings = [Recording(path) for path in args.files]
     if args.say and args.say.exists() and any(path.samefile(args.say) for path in args.files):
         raise UsageError(f"{args.say} is a question too", "give --say another name")
@@ -56,7 +57,13 @@ def run(args: argparse.Namespace) -> None:
         model = open_model(find_model(settings.model))
         prefixes = cache_folder() / "prefix" / model.bundle.identity[:16]
         parts = Parts(
-            model.session(), VADS[settings.vad](), find_voice(settings.voice), sink, show(sys.stdout), prefixes=prefixes
+            model.session(),
+            VADS[settings.vad](),
+            find_voice(settings.voice),
+            sink,
+            show(sys.stdout),
+            prefixes=prefixes,
+            tools=config,
         )
         with redirect_stdout(sys.stderr):  # stdout is the timeline's, whatever a tool prints
             PACES[args.pace](recordings, parts)

@@ -6,7 +6,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_assistant.config import Talk
+from edge_assistant.config import Config, Talk
 from edge_assistant.verbs import add_settings, check_seconds, configuration
 
 if TYPE_CHECKING:
@@ -50,13 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("-q", "--quiet", action="store_true", help="print only what is said")
 
 
-def configure(args: argparse.Namespace, settings: Talk) -> "TalkConfig":
+def configure(args: argparse.Namespace, config: Config) -> "TalkConfig":
     """What a conversation is to be like. Raises UsageError."""
     from edge_assistant.attention import AttentionConfig  # noqa: PLC0415
     from edge_assistant.button import Button  # noqa: PLC0415
     from edge_assistant.endpoint import EndpointConfig  # noqa: PLC0415
     from edge_assistant.talk import TalkConfig  # noqa: PLC0415
 
+    settings = config.talk
     check_seconds(args.seconds)
     pins = {Button.TALK: settings.talk_pin, Button.MUTE: settings.mute_pin}
     shortest, longest = settings.end_min_ms, settings.end_max_ms
@@ -71,6 +72,7 @@ def configure(args: argparse.Namespace, settings: Talk) -> "TalkConfig":
         journal=args.journal,
         record_audio=args.record_audio,
         pins={button: pin for button, pin in pins.items() if pin is not None},
+        tools=config,
         seconds=args.seconds,
     )
 
@@ -108,8 +110,8 @@ def run(args: argparse.Namespace) -> None:
     from edge_assistant.runtimes.opening import open_model  # noqa: PLC0415
     from edge_assistant.talk import Host, ended_by_sigterm, talk  # noqa: PLC0415
 
-    settings = configuration(args).talk
-    config = configure(args, settings)
+    whole = configuration(args)
+    settings, config = whole.talk, configure(args, whole)
     model = open_model(find_model(settings.model))
     show = timeline.json_lines if args.json else timeline.answers if args.quiet else timeline.table
     parts = make_parts(settings, model.session(), show(sys.stdout), model.bundle.identity)
