@@ -31,13 +31,20 @@ from edge_assistant.frames import (
     Response,
     Returned,
     Sounding,
+    SpeechEnded,
+    SpeechEvent,
+    SpeechPaused,
+    SpeechResumed,
+    SpeechStarted,
     Spoken,
     Stopped,
     Strained,
+    Unclear,
     Woken,
     WorkEvent,
     frames,
 )
+from edge_assistant.hearing import Hearing, HearingConfig, Measured
 from edge_assistant.prompt import ToolCall
 from edge_assistant.runtime import Pcm
 from edge_assistant.turn import (
@@ -108,6 +115,7 @@ class Assistant:
         record: Record = lambda item, heard: None,
         endpoint: EndpointConfig | None = None,
         attention: AttentionConfig | None = None,
+        hearing: HearingConfig | None = None,
         cancel: Callable[[], None] = lambda: None,
         judge: Callable[[Pcm], float] | None = None,
     ) -> None:
@@ -115,7 +123,7 @@ class Assistant:
         frame what has come due.
 
         `observe` sees every step, and `record` everything that a decision rests on, both on this thread. `judge` tells from how a
-        turn sounds (shape [samples]) how probable it is that it is over.
+        turn sounds (shape [samples]) how probable it is that it is over. Without `hearing` everything that is said gets a reply.
         """
         config = self._config = endpoint or EndpointConfig()
         self.inbox = inbox
@@ -126,6 +134,7 @@ class Assistant:
         self._record, self._judge, self._cancel = record, judge, cancel
         self._attention = Attention(attention or AttentionConfig())
         self._endpoint = Endpointer(config)
+        self._heard_well = Hearing(hearing) if hearing else None
         self._brains, self._mouths, self._hands = (worker(name, inbox.put) for name in ("brain", "mouth", "hands"))
         self._judges = worker("judge", inbox.put)
         self._sound: deque[Pcm] = deque(maxlen=frames(HEARD_S * 1000))
@@ -199,7 +208,7 @@ class Assistant:
             case Released():
                 self._attention.held = False
                 for speech in self._endpoint.finish(self.taken):
-                    self._step(speech)
+                    self._take_speech(speech)
             case Strained(spare, shed):
                 self._brain.brief = spare
                 self._endpoint.guess_late(spare)
@@ -214,6 +223,8 @@ class Assistant:
         if heard.woke:
             self._step(Woken())
         self._listen(frame.number, heard)
+        if heard.stopped:
+            self._step(Stopped())
         self._rest()
         for due in self._due():
             self._record(due, None)
@@ -236,8 +247,34 @@ class Assistant:
         over_reply = state in (State.REPLYING, State.INTERRUPTED)
         probability = heard.speech if self._attention.listens(number, state) else 0.0
         speech = self._endpoint.step(number, probability, over_reply=over_reply)
+        if self._heard_well:
+            self._heard_well.step(number, Measured(heard.speech, heard.power, heard.clipped))
         if speech is not None:
-            self._step(speech)
+            self._take_speech(speech)
+
+    def _take_speech(self, event: SpeechEvent) -> None:
+        """Let the endpointer's event happen; a turn that was not heard well gets no guess, and a question for its end."""
+        hearing = self._heard_well
+        if hearing is None:
+            self._step(event)
+            return
+        match event:
+            case SpeechStarted(first):
+                hearing.begin(first)
+                self._step(event)
+            case SpeechPaused() if hearing.complaint() is not None:
+                pass  # it may go on, and become clear
+            case SpeechResumed() if self.turn.state is State.HEARING:
+                pass
+            case SpeechEnded(frame) if self.turn.state is State.HEARING:
+                question = hearing.complaint() or ""
+                hearing.end(question)
+                self._step(Unclear(frame, question))
+            case SpeechEnded():
+                hearing.end(None)
+                self._step(event)
+            case _:
+                self._step(event)
 
     def _rest(self) -> None:
         """What is to be done when nothing has happened for a while."""

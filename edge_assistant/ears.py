@@ -1,8 +1,10 @@
-"""A frame from the microphone in, what was heard in it out: echo taken away, speech found, the wake word noticed."""
+"""A frame from the microphone in, what was heard in it out: echo taken away, speech found, the wake word and “stop” noticed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
+
+import numpy as np
 
 from edge_assistant.echo import Echo
 from edge_assistant.frames import Frame
@@ -11,6 +13,13 @@ from edge_assistant.vad import Vad
 
 Spot = Callable[[Pcm], bool]
 """Whether a word has just been completed in this frame (shape [FRAME_SAMPLES]). It remembers: frames are given in order."""
+
+
+SpotSaid = Callable[[Pcm, float], bool]
+"""The same for something that is said between silences: it is told the probability of speech as well."""
+
+CLIPPED = 0.999
+"""Samples beyond it are at the end of the scale, whatever the width of the microphone's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +32,12 @@ class Heard:
     """Probability, 0 to 1, that the user speaks."""
     woke: bool = False
     """The wake word has just been completed."""
+    stopped: bool = False
+    """So has “stop”, or another word for it, and nothing else was said."""
+    power: float = 0.0
+    """Mean square of `pcm`, 0 to 1."""
+    clipped: float = 0.0
+    """Share of the microphone's samples at the end of the scale, 0 to 1."""
 
 
 class Ears(Protocol):
@@ -32,10 +47,10 @@ class Ears(Protocol):
 
 
 class PlainEars:
-    """Speech, and the wake word; whatever we play ourselves is heard as well."""
+    """Speech, the wake word and “stop”; whatever we play ourselves is heard as well."""
 
-    def __init__(self, vad: Vad, wake: Spot | None = None) -> None:
-        self._vad, self._wake = vad, wake
+    def __init__(self, vad: Vad, wake: Spot | None = None, stop: SpotSaid | None = None) -> None:
+        self._vad, self._wake, self._stop = vad, wake, stop
 
     def __call__(self, frame: Frame) -> Heard:
         """Hear a frame."""
@@ -43,7 +58,10 @@ class PlainEars:
 
     def hear(self, pcm: Pcm) -> Heard:
         """Hear sound that follows on the sound before."""
-        return Heard(pcm, self._vad(pcm), self._wake is not None and self._wake(pcm))
+        speech = self._vad(pcm)
+        woke = self._wake is not None and self._wake(pcm)
+        stopped = self._stop is not None and self._stop(pcm, speech)
+        return Heard(pcm, speech, woke, stopped, float(np.mean(np.square(pcm))), float(np.mean(np.abs(pcm) >= CLIPPED)))
 
 
 class EchoEars:
@@ -55,4 +73,5 @@ class EchoEars:
     def __call__(self, frame: Frame) -> Heard:
         """Hear a frame."""
         heard = self._ears.hear(self._echo.clean(frame.number, frame.pcm))
-        return replace(heard, speech=self._echo.guard(heard.speech))
+        clipped = float(np.mean(np.abs(frame.pcm) >= CLIPPED))  # the canceller takes the ends off the scale
+        return replace(heard, speech=self._echo.guard(heard.speech), clipped=clipped)

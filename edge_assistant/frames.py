@@ -82,6 +82,16 @@ class SpeechEnded:
     """The first frame of silence."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """The turn is over, and was not heard well enough to be answered."""
+
+    frame: int
+    """The first frame of silence."""
+    question: str
+    """What to say about it; "" to be silent."""
+
+
 # What the workers tell. Every attempt at a reply has a number of its own: news of one that was given up is late, and dropped.
 
 
@@ -190,7 +200,7 @@ class Strained:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The user pressed the stop key: be silent, and forget what is being said."""
+    """The user pressed the stop key, or said “stop” and nothing else: be silent, and forget what is being said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +223,7 @@ class Muted:
     off: bool
 
 
-SpeechEvent = SpeechStarted | SpeechConfirmed | SpeechDropped | SpeechPaused | SpeechResumed | SpeechEnded
+SpeechEvent = SpeechStarted | SpeechConfirmed | SpeechDropped | SpeechPaused | SpeechResumed | SpeechEnded | Unclear
 WorkEvent = Token | Called | Returned | DecodeEnded | EndJudged | Sounding | Spoken | Failed
 UserEvent = Stopped | Woken | Released | Muted
 Event = SpeechEvent | WorkEvent | Due | Strained | UserEvent

@@ -1,7 +1,7 @@
 """Everything that a decision rests on, and every decision, a JSON line each. `replay` makes the same decisions again from them.
 
-    {"journal": 1, "endpoint": {…}, "attention": {…}, "judged": false}
-    {"frame": 41, "speech": 0.98, "woke": true}           what was heard in a frame of the microphone
+    {"journal": 2, "endpoint": {…}, "attention": {…}, "hearing": {…}, "judged": false}
+    {"frame": 41, "speech": 0.98, "power": 0.004}         what was heard in a frame of the microphone; woke, stopped, clipped
     {"event": "Token", "reply": 2, "text": "Hello."}      what a worker, a timer or the user told
     {"command": "Say", "reply": 2, "text": "Hello."}      what was decided upon
 
@@ -22,15 +22,18 @@ from edge_assistant.ears import Heard
 from edge_assistant.endpoint import EndpointConfig
 from edge_assistant.errors import EdgeAssistantError, UsageError
 from edge_assistant.frames import Event, Failed, Frame, Response
+from edge_assistant.hearing import HearingConfig
 from edge_assistant.prompt import ToolCall
 from edge_assistant.turn import Command
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 _EVENTS = {kind.__name__: kind for kind in vars(vocabulary).values() if isinstance(kind, type) and is_dataclass(kind)}
 _PARTS = {"calls": ToolCall, "responses": Response}
 """Fields that hold vocabulary of their own."""
+FOUND = ("woke", "stopped", "power", "clipped")
+"""What else of a frame decisions rest on; left out where it is nothing."""
 
 
 def event_line(event: Event) -> dict[str, Any]:
@@ -63,7 +66,15 @@ def command_line(command: Command) -> dict[str, Any]:
 class Journal:
     """Writes; owned by the deciding thread. A disk that is full ends the journal, not the talk."""
 
-    def __init__(self, path: Path, endpoint: EndpointConfig, attention: AttentionConfig, *, judged: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        endpoint: EndpointConfig,
+        attention: AttentionConfig,
+        *,
+        judged: bool,
+        hearing: HearingConfig | None = None,
+    ) -> None:
         """Open the file. Raises UsageError if it cannot be written."""
         self._path = path
         try:
@@ -71,7 +82,8 @@ class Journal:
         except OSError as error:
             raise UsageError(f"cannot write {path} ({error.strerror})", "give --journal another name") from error
         self._whole = True
-        self._write({"journal": FORMAT, "endpoint": asdict(endpoint), "attention": asdict(attention), "judged": judged})
+        configs = {"endpoint": asdict(endpoint), "attention": asdict(attention), "hearing": hearing and asdict(hearing)}
+        self._write({"journal": FORMAT, **configs, "judged": judged})
 
     def record(self, item: Frame | Event, heard: Heard | None) -> None:
         """See `Assistant.record`."""
@@ -79,9 +91,8 @@ class Journal:
             self._write(event_line(item))
             return
         assert heard is not None
-        line: dict[str, Any] = {"frame": item.number, "speech": heard.speech}
-        line |= {"woke": True} if heard.woke else {}
-        self._write(line)
+        found = {name: value for name in FOUND if (value := getattr(heard, name))}
+        self._write({"frame": item.number, "speech": heard.speech, **found})
 
     def observe(self, event: Event, commands: list[Command]) -> None:
         """See `Assistant.observe`."""

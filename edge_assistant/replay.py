@@ -19,7 +19,8 @@ from edge_assistant.ears import Heard
 from edge_assistant.endpoint import EndpointConfig
 from edge_assistant.errors import EdgeAssistantError, JournalError
 from edge_assistant.frames import FRAME_MS, FRAME_SAMPLES, Event, Failed, Frame, Response, Spoken, WorkEvent
-from edge_assistant.journal import FORMAT, command_line, read_event
+from edge_assistant.hearing import HearingConfig
+from edge_assistant.journal import FORMAT, FOUND, command_line, read_event
 from edge_assistant.runtimes.scripted import ScriptedSession
 from edge_assistant.timeline import Moment, Timeline
 from edge_assistant.turn import Command
@@ -136,6 +137,7 @@ def _assemble(head: Mapping[str, Any], ears: _JournaledEars, observe: Callable[[
         observe=observe,
         endpoint=EndpointConfig(**head["endpoint"]),
         attention=AttentionConfig(**head["attention"]),
+        hearing=HearingConfig(**head["hearing"]) if head["hearing"] else None,
         judge=(lambda pcm: 0.5) if head["judged"] else None,
     )
 
@@ -143,7 +145,7 @@ def _assemble(head: Mapping[str, Any], ears: _JournaledEars, observe: Callable[[
 def _read_item(path: Path, number: int, line: Mapping[str, Any], ears: _JournaledEars) -> Frame | Event:
     try:
         if "frame" in line:
-            ears.next = Heard(_SILENCE, line["speech"], line.get("woke", False))
+            ears.next = Heard(_SILENCE, line["speech"], **{name: line[name] for name in FOUND if name in line})
             return Frame(line["frame"], _SILENCE)
         return read_event(line)
     except (KeyError, TypeError) as error:

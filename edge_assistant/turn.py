@@ -9,6 +9,8 @@ IDLE <------> HEARING <------------> GUESSING ------> REPLYING ------> IDLE
  '------------------------------> REPLYING <----------------------------'
                           Due                          Due
 
+What was said but not heard well enough goes from HEARING to IDLE (Unclear), and is asked for again as a timer rings.
+
 A reply that is decoded in GUESSING is only a guess: nothing of it is spoken and none of its tools run before SpeechEnded. In
 INTERRUPTED the reply holds its breath: speech silences it for good, a cough does not.
 """
@@ -36,6 +38,7 @@ from edge_assistant.frames import (
     Spoken,
     Stopped,
     Token,
+    Unclear,
     Woken,
 )
 from edge_assistant.prompt import ToolCall
@@ -60,6 +63,7 @@ TRANSITIONS: dict[State, dict[type[Event], State]] = {
         SpeechConfirmed: State.HEARING,
         SpeechDropped: State.IDLE,
         SpeechPaused: State.GUESSING,
+        Unclear: State.IDLE,
         Due: State.HEARING,
         Woken: State.HEARING,
         Muted: State.IDLE,
@@ -271,9 +275,13 @@ class Turn:
                 return [*self._hush(), self._hear()]
             case State.INTERRUPTED, SpeechDropped():
                 return [Resume(), *self._give()]
-            case ((State.HEARING | State.GUESSING), (SpeechDropped() | Stopped() | Muted())):
+            case ((State.HEARING | State.GUESSING), (SpeechDropped() | Stopped() | Muted() | Unclear())):
                 given_up = self.reply
                 self._next()
+                if isinstance(event, Stopped):
+                    self._rings.clear()
+                if isinstance(event, Unclear) and event.question:
+                    self._rings.insert(0, Due(event.question, sound=""))
                 return [Forget(given_up), *self._signal(event), *self._give()]
             case ((State.REPLYING | State.INTERRUPTED), (Stopped() | Woken() | Failed(_, "mouth", _))):
                 # A broken voice: what is not heard yet never will be. To stop is to stop what waits to ring, too.

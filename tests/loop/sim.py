@@ -1,6 +1,6 @@
 """The world on the microphone's clock. Assistant, brain, tools and loudspeaker are the real ones; only the workers' speed, the
-voice and the model's words are scripted. A mark is a frame: '#' is speech, '.' is
-silence; at '!' somebody presses the stop key, in silence."""
+voice and the model's words are scripted. A mark is a frame: '#' is speech, '~' is speech that is too faint, '.' is
+silence; at '!' somebody presses the stop key, in silence, and at 's' it was heard that they had said “stop”."""
 
 import queue
 import re
@@ -12,8 +12,21 @@ import numpy as np
 from edge_assistant.assembly import answer_rings
 from edge_assistant.assistant import Assistant
 from edge_assistant.brain import Brain
-from edge_assistant.ears import PlainEars
-from edge_assistant.frames import FRAME_MS, FRAME_SAMPLES, Failed, Frame, Response, SpeechEnded, Spoken, Stopped, frames
+from edge_assistant.ears import Heard
+from edge_assistant.frames import (
+    FRAME_MS,
+    FRAME_SAMPLES,
+    Failed,
+    Frame,
+    Response,
+    SpeechEnded,
+    SpeechStarted,
+    Spoken,
+    Stopped,
+    Unclear,
+    frames,
+)
+from edge_assistant.hearing import HearingConfig
 from edge_assistant.prompt import ToolCall
 from edge_assistant.runtimes.scripted import ScriptedSession
 from edge_assistant.speaker import Speaker
@@ -47,6 +60,7 @@ class World:
         ears=None,
         **options,
     ):
+        self.marks = ""
         self.now, self.log, self.moments, self.workers, self.sounding, self.signals = 0, [], [], [], [], []
         self.prepared = []
         self.late = 0
@@ -64,7 +78,7 @@ class World:
         self.timeline = Timeline(self.moments.append, lambda: self.now * FRAME_MS)
         self.breaks = breaks or {}
         self.assistant = Assistant(
-            ears=ears or PlainEars(lambda pcm: float(pcm[0] > 0)),
+            ears=ears or self.hear,
             brain=Brain(self.session),
             mouth=Mouth(self, say_ms),
             use=self.use,
@@ -77,6 +91,10 @@ class World:
         )
         self.journal = journal
         self.assistant.__enter__()
+
+    def hear(self, frame: Frame) -> Heard:
+        mark = self.marks[frame.number]
+        return Heard(frame.pcm, float(mark in "#~"), stopped=mark == "s", power=0.01 if mark == "#" else 1e-8)
 
     def worker(self, name, post):
         self.workers.append(SimWorker(self, name, post))
@@ -99,6 +117,7 @@ class World:
             self.journal.observe(event, commands)
 
     def run(self, marks):
+        self.marks += marks
         for mark in marks:
             block = self.speaker.pull(FRAME_SAMPLES)
             if block.any():
@@ -108,7 +127,7 @@ class World:
                 worker.tick()
             if mark == "!":
                 self.inbox.put(Stopped())
-            value = self.now if mark == "#" else -self.now
+            value = self.now if mark in "#~" else -self.now
             self.inbox.put(Frame(self.now - 1, np.full(FRAME_SAMPLES, value, np.float32)))
             while not self.inbox.empty():
                 item = self.inbox.get()
@@ -248,6 +267,13 @@ def check(world: World, forgetful: bool = False) -> None:
         missing = set(range(start, end)) - held
         assert forgetful or not kept or not missing, f"speech of frames {sorted(missing)} never reached the model"
         assert kept or len(held & set(range(start, end))) == 0, "a cough reached the model"
+    # What was not heard well is not answered, and asked for once.
+    asked = False
+    for start, end, clear in ends_of(world):
+        loud = world.marks[start - 1 : end].count("#")
+        assert loud >= 1 if clear is True else loud < frames(HearingConfig().least_ms), (start, end, clear)
+        assert not (asked and clear not in (True, "")), "it was asked for twice"
+        asked = clear is not True and (asked or clear != "")
     # What the cache holds reads as a conversation, and the assistant's part of it is what was heard.
     text = world.session.text
     assert CONVERSATION.match(text), text
@@ -281,6 +307,20 @@ def turns_of(world: World) -> list[tuple[int, int, bool]]:
             case "Forget":
                 turns[-1] = (*turns[-1][:2], False)
     return turns
+
+
+def ends_of(world: World) -> list[tuple[int, int, bool | str]]:
+    """The turns that came to their end: first frame and the one after the last, from 1; True if clear, else what was asked."""
+    found, start = [], 0
+    for _, x in world.log:
+        match x:
+            case SpeechStarted(frame):
+                start = frame + 1
+            case SpeechEnded(frame):
+                found.append((start, frame + 1, True))
+            case Unclear(frame, question):
+                found.append((start, frame + 1, question))
+    return found
 
 
 def moment_heard(world: World, index: int) -> str:

@@ -11,6 +11,7 @@ from edge_assistant.assistant import TIDY_FRAMES
 from edge_assistant.brain import CANNOT, NOT_UNDERSTOOD
 from edge_assistant.endpoint import Patience
 from edge_assistant.frames import FRAME_MS
+from edge_assistant.hearing import HearingConfig
 from edge_assistant.prompt import ToolCall
 from edge_assistant.runtime import Prompting
 from edge_assistant.turn import APOLOGY, Remember, State
@@ -337,8 +338,8 @@ LINES = [
 def dialogue(seed: int, journal=None) -> World:
     """A random conversation, at its end."""
     r = random.Random(seed)
-    marks = "".join(r.choice("#.#.#.!")[0] * r.randint(1, r.choice([12, 60])) for _ in range(r.randint(1, 14)))
-    marks = re.sub("!+", "!", marks)
+    marks = "".join(r.choice("#.#.#.#.~!s") * r.randint(1, r.choice([12, 60])) for _ in range(r.randint(1, 14)))
+    marks = re.sub("!+", "!", re.sub("s+", "s", marks))
     world = World(
         *[r.choice(LINES) for _ in range(30)],
         encode_ms=r.choice([0, 32, 64]),
@@ -346,6 +347,7 @@ def dialogue(seed: int, journal=None) -> World:
         say_ms=r.randint(32, 2000),
         tool_ms=r.randint(32, 500),
         breaks={r.choice(["brain", "hands"]): "boom"} if r.random() < 0.1 else None,
+        hearing=HearingConfig(),
         journal=journal,
     )
     return world.run(marks + "." * 2500)

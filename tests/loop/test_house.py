@@ -8,7 +8,10 @@ import pytest
 import edge_assistant
 
 ROOT = Path(edge_assistant.__file__).parent
-PURE = ["frames", "endpoint", "attention", "turn", "sentences", "reply", "prompt", "echo/delay", "echo/guard", "echo/measure"]
+PURE = (
+    *("frames", "endpoint", "attention", "hearing", "turn", "sentences", "reply", "prompt"),
+    *("echo/delay", "echo/guard", "echo/measure"),
+)
 IMPURE = {"time", "datetime", "threading", "queue", "os", "random", "subprocess", "socket"}
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -7,9 +7,10 @@ from test_dialogues import dialogue
 from edge_assistant.assistant import Assistant
 from edge_assistant.brain import Brain
 from edge_assistant.endpoint import Endpointer
-from edge_assistant.frames import Called, SpeechResumed
+from edge_assistant.frames import Called, SpeechResumed, Unclear
+from edge_assistant.hearing import Hearing
 from edge_assistant.speaker import Speaker
-from edge_assistant.turn import Hold, Remember, Rewind, Turn, Use
+from edge_assistant.turn import Forget, Hold, Remember, Rewind, Turn, Use
 
 DIALOGUES = 120
 
@@ -119,7 +120,29 @@ def stop_leaves_the_endpointer_in_the_turn(patch):
     patch.setattr(Endpointer, "reset", no_op)
 
 
+def answers_what_it_did_not_hear(patch):
+    patch.setattr(Hearing, "complaint", lambda self: None)
+
+
+def asks_again_and_again(patch):
+    end = Hearing.end
+    patch.setattr(Hearing, "end", lambda self, asked: end(self, None))
+
+
+def what_was_not_heard_stays_in_the_cache(patch):
+    step = Turn.step
+
+    def faulty(self, event):
+        commands = step(self, event)
+        return [c for c in commands if not (isinstance(event, Unclear) and isinstance(c, Forget))]
+
+    patch.setattr(Turn, "step", faulty)
+
+
 FAULTS = [
+    answers_what_it_did_not_hear,
+    asks_again_and_again,
+    what_was_not_heard_stays_in_the_cache,
     goes_on_sounding_in_doubt,
     never_resumes,
     a_cough_stays_in_the_cache,

@@ -22,6 +22,7 @@ from edge_assistant.attention import AttentionConfig
 from edge_assistant.endpoint import EndpointConfig
 from edge_assistant.errors import JournalError
 from edge_assistant.frames import FRAME_MS
+from edge_assistant.hearing import HearingConfig
 from edge_assistant.journal import Journal
 from edge_assistant.replay import replay
 
@@ -36,7 +37,7 @@ def main() -> int:
         path = Path(folder) / "journal.jsonl"
         for seed in track(range(first, first + count), "dialogues", console=Console(stderr=True)):
             try:
-                with Journal(path, EndpointConfig(), AttentionConfig(), judged=False) as journal:
+                with Journal(path, EndpointConfig(), AttentionConfig(), hearing=HearingConfig(), judged=False) as journal:
                     world = dialogue(seed, journal)
                 check(world)
                 replay(path)
