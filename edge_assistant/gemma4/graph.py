@@ -21,7 +21,7 @@ from edge_assistant.gemma4.quantise import quantise
 
 MICROSOFT = "com.microsoft"
 FLOAT, INT64 = int(TensorProto.FLOAT), int(TensorProto.INT64)
-SLICE = 1 << 22
+SLICE = 1 << 18
 """Weights converted at once: bounds the memory of an export."""
 _INLINE_BYTES = 64
 _PAGE, _LINE = 4096, 64

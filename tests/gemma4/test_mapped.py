@@ -12,7 +12,7 @@ from edge_assistant.gemma4.mapped import floats, let_go
 from edge_assistant.gemma4.tables import TableShape, write_table
 
 ROWS, WIDTH = 1 << 13, 1 << 12
-"""64 MB of bfloat16, 8 slices."""
+"""64 MB of bfloat16, many slices."""
 
 
 def resident(path: Path) -> int:
@@ -45,7 +45,7 @@ def test_floats_leave_nothing_behind(file: Path) -> None:
 def test_a_table_is_written_without_holding_it(file: Path, tmp_path: Path, bits: int) -> None:
     rows, seen = np.memmap(file, ml_dtypes.bfloat16, "r", 0, (ROWS, WIDTH)), list[int]()
     write_table(tmp_path / "t.bin", TableShape(ROWS, WIDTH, bits), rows, lambda _: seen.append(resident(file)))
-    assert len(seen) == 8
+    assert len(seen) >= 8
     assert max(seen) == 0
 
 
