@@ -1,6 +1,6 @@
 """A bundle's graphs once more, their weights packed for this very processor.
 
-onnxruntime packs weights at every start: at the size of E2B that is seconds, and 2.1 GB of memory nobody can take back. Packed
+onnxruntime packs weights at every start, into memory that nobody can take back: at the size of E2B 2.1 GB in blocks of 32. Packed
 once and kept in files they are mapped (64 MB remain), and the system may drop their pages when it needs room. The price is disk:
 3.8 GB. The files are good for one bundle, one onnxruntime and one kind of processor; for another they are left alone.
 """
@@ -16,7 +16,7 @@ from edge_assistant.gemma4.folder import appearing
 from edge_assistant.models import models_folder
 from edge_assistant.runtimes.engine import Threads, open_graph, runtime_version
 
-GROWTH = 2.4
+GROWTH = 2.25
 """Room that the packed files of a graph take beside its weights' in the bundle, rounded up."""
 GRAPHS = ("encoder.onnx", "lower.onnx", "upper.onnx")
 _STAMP = "stamp.json"

@@ -39,8 +39,9 @@ _VERIFY = "examples:\n  edge-assistant models verify\n  edge-assistant models ve
 _PREPARE = """\
 example: edge-assistant models prepare e2b
 
-onnxruntime packs weights at every start: with E2B that is 20 seconds and 2 GB of memory that nobody can take back. Packed once
-they are mapped from files. It takes disk, twice what the model's own weights take, and changes no answer.
+onnxruntime packs weights at every start, with E2B into 2 GB of memory that the system cannot take back. Packed once they are
+mapped from files, and the system may drop what it needs room for. It takes disk, twice what the model's own weights take, and
+changes no answer.
 """
 _REMOVE = "example: edge-assistant models remove e2b\n"
 _PATH = "example: du -sh $(edge-assistant models path e2b)\n"
@@ -75,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_making(sub)
     verify = action("verify", "read every byte of a model and compare its hashes", _VERIFY)
     verify.add_argument("names", nargs="*", metavar="NAME", help="name or folder (all that are here)")
-    prepare = action("prepare", "pack a model's weights for this processor: a quicker start and less memory, for disk", _PREPARE)
+    prepare = action("prepare", "pack a model's weights for this processor: less memory, for disk", _PREPARE)
     prepare.add_argument("name", metavar="NAME", help="name or folder")
     remove = action("remove", "remove an installed model, and what is left of unfinished tries", _REMOVE)
     remove.add_argument("name", metavar="NAME", help="its name")
