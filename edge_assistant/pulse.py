@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from edge_assistant.errors import DeviceError
-from edge_assistant.streams import LATENCY_MS, Heard, Play, block_samples
+from edge_assistant.streams import LISTENING, SPEAKING, Heard, Pace, Play
 
 PATIENCE_S = 3
 """For an answer from the server."""
@@ -50,10 +50,11 @@ class Direction:
     port: str
     stream: int
     """pa_stream_direction_t"""
+    pace: Pace
 
 
-CAPTURE = Direction("sources", "Default Source", "source-outputs", "Source", 2)
-PLAYBACK = Direction("sinks", "Default Sink", "sink-inputs", "Sink", 1)
+CAPTURE = Direction("sources", "Default Source", "source-outputs", "Source", 2, LISTENING)
+PLAYBACK = Direction("sinks", "Default Sink", "sink-inputs", "Sink", 1, SPEAKING)
 
 
 def pactl(*arguments: str) -> str | None:
@@ -134,9 +135,11 @@ class PulseStream:
         self.ended = False
         self._wanted = True
         self._lib = _libpulse()
-        self._bytes = 4 * channels * block_samples(rate_hz)
+        self._held_s = way.pace.held_ms / 1000
+        self._bytes = 4 * channels * way.pace.samples(rate_hz)
         spec = _SampleSpec(FLOAT32LE, rate_hz, channels)
-        target = 4 * channels * (rate_hz * LATENCY_MS // 1000)
+        # The server leaves half of what goes beyond two blocks to the device: if nothing does, both run as fast as they can.
+        target = 4 * channels * (rate_hz * way.pace.held_ms // 1000)
         attr = _BufferAttr(ANY, target, ANY, self._bytes, self._bytes)
         fault = ctypes.c_int(0)
         self._simple: Any = self._lib.pa_simple_new(
@@ -167,7 +170,7 @@ class PulseStream:
     def latency_s(self) -> float:
         """Sound under way between us and the device; asked on the stream's own thread, it is what the server says."""
         if threading.current_thread() is not self._thread:
-            return LATENCY_MS / 1000  # the server may keep an answer waiting, and the stream may end meanwhile
+            return self._held_s  # the server may keep an answer waiting, and the stream may end meanwhile
         return self._lib.pa_simple_get_latency(self._simple, None) / 1e6
 
     def close(self) -> None:

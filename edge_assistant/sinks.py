@@ -1,6 +1,8 @@
 """Where the loudspeaker's queue goes: a sound device, a file, or nowhere."""
 
+import logging
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +17,9 @@ from edge_assistant.frames import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from edge_assistant.line import Changed, Line
 from edge_assistant.runtime import Pcm
 from edge_assistant.speaker import Speaker
-from edge_assistant.streams import Play, Stream
+from edge_assistant.streams import SPEAKING, Play, Stream
+
+log = logging.getLogger(__name__)
 
 VOICE_RATE_HZ = 22_050
 """espeak-ng's own: a file needs no resampling."""
@@ -139,6 +143,7 @@ class DeviceSink:
         self._name, self._played, self._patient, self._open_playback = device, played, patient, open_stream
         self._line = Line("loudspeaker", device, self._open, lambda died: None, changed)
         self._amplifier = Amplifier(lead_in_ms)
+        self._stock = Stock()
         self._speaker: Speaker | None = None
         self._stream_number = 0
         self._drained = 0.0
@@ -201,20 +206,50 @@ class DeviceSink:
             if number != self._stream_number:
                 return np.zeros(samples, np.float32)  # a stream that was given up
             self._line.beat()
+            if self._stock.ask(time.monotonic(), samples / self.rate_hz, speaking=speaker.waiting):
+                log.warning("the loudspeaker ran dry in mid-sentence (%d times in all)", self._stock.dry)
             self._asked += samples
             if self._asked >= self.rate_hz:  # once a second
                 self._asked = 0
-                speaker.delay(self._line.latency_s)
+                self._stock.held_s = max(self._stock.held_s, latency_s := self._line.latency_s)
+                speaker.delay(latency_s)
             block = self._amplifier.hum(samples, self.rate_hz, speaking=speaker.waiting)
             if block is None:
+                speaking = speaker.waiting
                 block = speaker.pull(samples)
-                np.clip(block, -1, 1, out=block)
+                if speaking:
+                    np.clip(block, -1, 1, out=block)
             self._played(block, self.rate_hz)
             return block
 
         stream = self._open_playback(device, self.rate_hz, play)
         speaker.delay(stream.latency_s)
         return stream
+
+
+class Stock:
+    """What the device still has to play when it asks for more: if nothing, it ran dry. A clock's reading is given to it."""
+
+    SLOWEST = 1.001
+    """By how much longer a block may last than it should: no quartz is so slow."""
+
+    def __init__(self) -> None:
+        self.held_s = SPEAKING.held_ms / 1000
+        """What it holds when it is full."""
+        self.dry = 0
+        """How often it ran dry while we spoke."""
+        self._left_s = 0.0
+        self._asked_s = 0.0
+        self._speaking = False
+
+    def ask(self, now_s: float, block_s: float, *, speaking: bool) -> bool:
+        """The device takes a block; True if it ran dry before it, in the midst of what we say."""
+        self._left_s -= now_s - self._asked_s
+        dry = self._left_s < 0 and self._speaking and speaking
+        self.dry += dry
+        self._left_s = min(max(self._left_s, 0.0) + block_s * self.SLOWEST, self.held_s)
+        self._asked_s, self._speaking = now_s, speaking
+        return dry
 
 
 class Amplifier:

@@ -113,16 +113,18 @@ class Speaker:
                 self._queue.popleft()
                 if taken < len(item):
                     self._queue.appendleft((reply, item[taken:]))
-            mixed = min(samples, len(self._signals))
-            block[:mixed] += self._signals[:mixed]
-            self._signals = self._signals[mixed:]
+            if len(self._signals):
+                mixed = min(samples, len(self._signals))
+                block[:mixed] += self._signals[:mixed]
+                self._signals = self._signals[mixed:]
             if self.gain < 1 or self._applied < 1:
                 block *= np.linspace(self._applied, self.gain, samples, dtype=np.float32)  # a jump would click
                 self._applied = self.gain
             self._pulled += samples
             while self._leaving and self._leaving[0][0] <= self._pulled:
                 self._post(self._leaving.popleft()[1])
-            self._room.notify_all()
+            if filled:
+                self._room.notify_all()
         return block
 
     def _fits(self, reply: int, samples: int) -> bool:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -19,10 +20,25 @@ from edge_assistant.runtime import Pcm
 
 log = logging.getLogger(__name__)
 
-BLOCK_MS = 32
-"""What a device gives or takes at a time: a frame. Half as much would cost twice the wakings, and gain nothing."""
-LATENCY_MS = 64
-"""Sound that the device holds: with 9 ms a busy board stuttered."""
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How sound goes to or from a device. We may be late by `held_ms` less `block_ms` before some of it is lost."""
+
+    block_ms: int
+    """At a time."""
+    held_ms: int
+    """By the device, and on the way there."""
+
+    def samples(self, rate_hz: int) -> int:
+        """Of a block, rounded up: at 44.1 kHz, a block less than a frame would make every frame wait for the next."""
+        return -(-rate_hz * self.block_ms // 1000)
+
+
+LISTENING = Pace(32, 64)
+"""A block is a frame: half as much would cost twice the wakings, and gain nothing."""
+SPEAKING = Pace(16, 48)
+"""The first word waits behind what is held. With 9 ms in all a busy board stuttered."""
 CLOSING_S = 1.0
 """A device that was pulled out may not even close."""
 
@@ -61,11 +77,6 @@ _opening = threading.Lock()
 """PortAudio opens and closes one stream at a time."""
 
 
-def block_samples(rate_hz: int) -> int:
-    """Samples of a block, rounded up: at 44.1 kHz, a block less than a frame would make every frame wait for the next."""
-    return -(-rate_hz * BLOCK_MS // 1000)
-
-
 class PortAudioStream:
     """A stream that PortAudio's thread serves."""
 
@@ -79,15 +90,15 @@ class PortAudioStream:
         """
         self.ended = False
         self._audio = _portaudio()
-        make = self._audio.InputStream if kind == "microphone" else self._audio.OutputStream
+        make, pace = (self._audio.InputStream, LISTENING) if kind == "microphone" else (self._audio.OutputStream, SPEAKING)
         fault = DeviceError(f"{name} does not open")
         for channels, rate_hz in product((1, 2), rates_hz):
             try:
                 with _opening, _quiet():
                     os.environ[PCM_VARIABLES[kind]] = pcm
                     self._stream: Any = make(
-                        rate_hz, block_samples(rate_hz), _device(self._audio, kind), channels, "float32",
-                        LATENCY_MS / 1000, callback=callback(rate_hz), finished_callback=self._end,
+                        rate_hz, pace.samples(rate_hz), _device(self._audio, kind), channels, "float32",
+                        pace.held_ms / 1000, callback=callback(rate_hz), finished_callback=self._end,
                     )  # fmt: skip
                     self._stream.start()
                 self.rate_hz, self.channels = rate_hz, channels

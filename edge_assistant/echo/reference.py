@@ -95,6 +95,10 @@ class Reference:
     """Frames that a jump of the count must last."""
     STRAY = 16.0
     """Samples: a delay that differs so much from the one before was measured wrongly, or is another one."""
+    FORGOTTEN_S = RING / SAMPLE_RATE_HZ + 0.1
+    """Silence after which nothing else is in the ring, nor in the resampler."""
+    IDLE_BLOCKS = 64
+    """Blocks of silence that may wait for the ring."""
     STEEPEST = 500e-6
     """No two quartzes differ more."""
 
@@ -107,6 +111,10 @@ class Reference:
         self.corrections = 0
         """How often the delay had to be put right at once."""
         self._posted: deque[tuple[Pcm, int]] = deque(maxlen=2048)
+        self._waiting: list[Pcm] = []
+        """Taken, and not in the ring yet."""
+        self._silent_s = 0.0
+        """How long what was handed over has been silent."""
         self._ring = Ring()
         self._rate_hz = SAMPLE_RATE_HZ
         self._resampler: soxr.ResampleStream | None = None
@@ -135,7 +143,7 @@ class Reference:
         """What was in the air when the microphone heard frame number `frame`, shape [FRAME_SAMPLES]. Frames come in order."""
         self._anchor(frame, self._take_posted())
         self._frame = frame
-        if self._offset is None:
+        if self._offset is None or self._silent_s > self.FORGOTTEN_S:
             return np.zeros(FRAME_SAMPLES, np.float32)
         return self._ring.read(frame * FRAME_SAMPLES + self._offset - self.delay, FRAME_SAMPLES, self.drift)
 
@@ -154,23 +162,29 @@ class Reference:
         return self._inaudible >= 2
 
     def _take_posted(self) -> bool:
-        blocks: list[Pcm] = []
+        came = bool(self._posted)
         while self._posted:
             pcm, rate_hz = self._posted.popleft()
             if rate_hz != self._rate_hz:
-                self._add(blocks)
-                blocks, self._rate_hz, self._offset, self._handed = [], rate_hz, None, float(self._ring.end)
+                self._fill_ring()
+                self._rate_hz, self._offset, self._handed = rate_hz, None, float(self._ring.end)
                 self._resampler = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="MQ")
-            blocks.append(pcm)
-        return self._add(blocks)
+            self._take(pcm)
+        # In a long silence, `read` asks for nothing: the ring is filled seldom, which is cheaper, and the same.
+        if self._silent_s <= self.FORGOTTEN_S or len(self._waiting) >= self.IDLE_BLOCKS:
+            self._fill_ring()
+        return came
 
-    def _add(self, blocks: list[Pcm]) -> bool:
-        if not blocks:
-            return False
-        pcm = np.concatenate(blocks)
+    def _take(self, pcm: Pcm) -> None:
         self._handed += len(pcm) * SAMPLE_RATE_HZ / self._rate_hz
-        self._ring.append(pcm if self._resampler is None else self._resampler.resample_chunk(pcm))
-        return True
+        self._silent_s = 0.0 if pcm.any() else self._silent_s + len(pcm) / self._rate_hz
+        self._waiting.append(pcm)
+
+    def _fill_ring(self) -> None:
+        if self._waiting:
+            pcm = np.concatenate(self._waiting)
+            self._ring.append(pcm if self._resampler is None else self._resampler.resample_chunk(pcm))
+            self._waiting.clear()
 
     def _anchor(self, frame: int, came: bool) -> None:
         """Which far-end position belongs to this frame: by what was handed over until now, and by the drift from then on."""
@@ -188,7 +202,7 @@ class Reference:
             self._offset += min(0.0, self._seen[-1])
         elif max(itertools.islice(reversed(self._seen), self.SETTLE)) < -self.ASTRAY:
             self._offset = None
-            self._add([np.zeros(self._rate_hz, np.float32)])  # so that what comes next does not follow on what was before
+            self._take(np.zeros(self._rate_hz, np.float32))  # so that what comes next does not follow on what was before
         elif len(self._seen) == self._seen.maxlen and min(self._seen) > self.ASTRAY:
             self._offset += min(self._seen)
             self._seen.clear()

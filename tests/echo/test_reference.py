@@ -167,3 +167,20 @@ def test_nobody_who_never_reads_fills_the_memory():
     for _ in range(5000):
         reference.played(np.zeros(16, np.float32), 48_000)
     assert len(reference._posted) <= 2048
+
+
+def test_a_long_silence_is_not_resampled_block_by_block_and_changes_nothing(monkeypatch):
+    talk = tone(RATE_HZ)
+    far = np.concatenate([talk, np.zeros(9 * RATE_HZ + 77, np.float32), talk, np.zeros(4 * RATE_HZ, np.float32), talk])
+    silence = np.zeros(len(far), np.float32)
+    fills = []
+    append = Ring.append
+    monkeypatch.setattr(Ring, "append", lambda ring, pcm: (fills.append(len(pcm)), append(ring, pcm)))
+    lazy = follow(Reference(delay_ms=100), far, silence)
+    few = len(fills)
+    monkeypatch.setattr(Reference, "FORGOTTEN_S", np.inf)
+    eager = follow(Reference(delay_ms=100), far, silence)
+    np.testing.assert_array_equal(lazy, eager)
+    assert np.count_nonzero(lazy) > 2.5 * RATE_HZ
+    rested = (9 - 3.1 + 4 - 3.1) / 0.032  # frames
+    assert few < len(fills) - few - 0.9 * rested

@@ -41,6 +41,12 @@ class Server:
         }
         runtime.mkdir()
 
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        assert self._process is not None
+        return self._process.pid
+
     def __enter__(self) -> Self:
         for key, value in self.environment.items():
             self._before[key] = os.environ.get(key)

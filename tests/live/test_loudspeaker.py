@@ -8,8 +8,9 @@ from fakes import Machine, wait_for
 
 from edge_assistant.errors import DeviceError
 from edge_assistant.frames import FRAME_SAMPLES, Spoken
-from edge_assistant.sinks import Amplifier, DeviceSink
+from edge_assistant.sinks import Amplifier, DeviceSink, Stock
 from edge_assistant.speaker import Speaker
+from edge_assistant.streams import SPEAKING
 
 NAME = "alsa:USB"
 RATE_HZ = 8000
@@ -143,3 +144,48 @@ def test_the_word_is_whole_behind_the_hum(machine):
         out = np.concatenate([machine.stream.callback(160) for _ in range(12)])
     assert np.count_nonzero(out == 1) == 1000
     assert 0 < np.flatnonzero(out == 1)[0] <= 0.07 * RATE_HZ
+
+
+def ask(stock, times_ms, speaking=True):
+    return [stock.ask(at / 1000, SPEAKING.block_ms / 1000, speaking=speaking) for at in times_ms]
+
+
+def test_a_device_that_asks_in_time_has_not_run_dry():
+    stock = Stock()
+    ask(stock, [0, 0, 0])  # it fills up
+    late = SPEAKING.held_ms - SPEAKING.block_ms  # and then asks when a block has been played
+    assert not any(ask(stock, [at * SPEAKING.block_ms + (late - 1 if at % 3 == 0 else 0) for at in range(1, 4)]))
+    day = range(64, 1_000_000, SPEAKING.block_ms)
+    assert not any(ask(stock, [at * (1 + 2e-4) for at in day]))  # a slow quartz makes nobody dry
+    assert stock.dry == 0
+
+
+def test_a_device_that_was_left_waiting_ran_dry_once():
+    stock = Stock()
+    ask(stock, [0, 0, 0, 16, 32])
+    assert ask(stock, [32 + 49, 32 + 49, 32 + 49]) == [True, False, False]
+    assert stock.dry == 1
+
+
+def test_silence_may_run_dry():
+    stock = Stock()
+    ask(stock, [0, 0, 0], speaking=False)
+    assert ask(stock, [100]) == [False]  # the first word comes after it
+    assert ask(stock, [300], speaking=False) == [False]  # and the last before
+    assert stock.dry == 0
+
+
+def test_a_device_that_holds_more_may_wait_longer():
+    stock = Stock()
+    stock.held_s = 0.1
+    assert not any(ask(stock, [0, 0, 0, 0, 0, 0, 96]))
+
+
+def test_running_dry_in_mid_sentence_is_told(machine, caplog):
+    sink, speaker, _, _ = connect(machine)
+    with sink:
+        speaker.write(1, np.ones(RATE_HZ, np.float32))
+        for pause_s in (0, 0, 0.2, 0):
+            time.sleep(pause_s)
+            machine.stream.callback(128)
+    assert [record.message for record in caplog.records] == ["the loudspeaker ran dry in mid-sentence (1 times in all)"]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from edge_assistant.frames import FRAME_SAMPLES
 from edge_assistant.microphone import Cutter
 from edge_assistant.resample import Resampler
-from edge_assistant.streams import block_samples
+from edge_assistant.streams import LISTENING
 
 RATES_HZ = [8_000, 11_025, 22_050, 32_000, 44_100, 48_000, 96_000]
 
@@ -42,7 +42,7 @@ def test_streaming_equals_batch_for_every_split(rate_hz, sizes):
 @pytest.mark.parametrize("rate_hz", [16_000, *RATES_HZ])
 def test_every_block_completes_a_frame(rate_hz):
     cutter = Cutter(rate_hz)
-    block = np.zeros((block_samples(rate_hz), 2), np.float32)
+    block = np.zeros((LISTENING.samples(rate_hz), 2), np.float32)
     counts = [len(cutter.cut(block)) for _ in range(200)]
     assert min(counts) == 1
     assert sum(counts) in (200, 201)

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -209,6 +211,21 @@ def test_flushed_it_is_silent_at_once(server):
             time.sleep(0.4)
             after = np.flatnonzero(heard.pcm[before:])
             assert (after[-1] if len(after) else 0) / 48_000 < 0.15
+
+
+def test_while_nothing_is_said_the_server_rests(server):
+    sink, _, _ = connect()
+
+    def wakings():
+        statuses = [path.read_text() for path in Path(f"/proc/{server.pid}/task").glob("*/status")]
+        return sum(int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.MULTILINE)[1]) for status in statuses)
+
+    with sink:
+        assert wait_for(lambda: sink.used == "pulse:speaker")
+        time.sleep(0.5)
+        before = wakings()
+        time.sleep(1)
+        assert wakings() - before < 1500  # asked for no more than two blocks it is 4500
 
 
 def ours(server):

