@@ -10,7 +10,7 @@ DEBIAN := libespeak-ng.so.1:libespeak-ng1 libportaudio.so.2:libportaudio2 libspe
 DEBIAN_DEV := pulseaudio:pulseaudio pactl:pulseaudio-utils libasound_module_pcm_pulse.so:libasound2-plugins
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint parity pocket-eval bench-e2b bench-endpointing bench-talk soak-silence soak-day soak-dialogues kill-builds full-size plant-faults setup setup-dev system system-dev clean
+.PHONY: docs/configuration.md help demo test lint parity pocket-eval bench-e2b bench-endpointing bench-talk soak-silence soak-day soak-dialogues fuzz-config kill-builds full-size plant-faults setup setup-dev system system-dev clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,15 @@ pocket-eval: setup-dev ## pocket on voices it has never heard; SETS=FOLDER, made
 
 soak-silence: setup ## an hour of silence and of soft noise: no answer, flat memory
 	$(RUN)/python tests/soak/silence.py 60
+
+fuzz-config: setup-dev ## 10,000 altered and invented configuration files: refused in one line, or meant as they say
+	$(RUN)/python tests/config/fuzz.py 10000
+
+docs/configuration.md: setup-dev # its list of every key, from the code
+	$(RUN)/python tests/config/document.py $@
+
+prove-arm64: setup ## the USB-stick bundle on an emulated arm64 Debian trixie, no network inside (root; half an hour); OPTIONS, e.g. "--work FOLDER"
+	tests/deploy/prove-arm64 $(OPTIONS)
 
 kill-builds: setup-dev ## kill -9 a build 30 times at random; a plain re-run gives the same bundle
 	KILLS=30 $(RUN)/python -m pytest tests/models/test_build.py -k killed_at_random
