@@ -38,6 +38,7 @@ from edge_assistant.frames import (
     SpeechStarted,
     Spoken,
     Stopped,
+    Unanswered,
     Strained,
     Unclear,
     Woken,
@@ -75,6 +76,9 @@ TIDY_FRAMES = frames(1500)
 
 THINKING_FRAMES = frames(1500)
 """Silence between the end of a turn and its reply, after which we let hear that we think, and again after as long."""
+
+ANSWER_FRAMES = frames(10_000)
+"""Silence after a question that wants a yes, after which it is a no."""
 
 Record = Callable[[Frame | Event, Heard | None], None]
 Observe = Callable[[Event, list[Command]], None]
@@ -280,6 +284,8 @@ class Assistant:
         """What is to be done when nothing has happened for a while."""
         state = self.turn.state
         self._rested = self._rested + 1 if state is State.IDLE else 0
+        if self._rested == ANSWER_FRAMES and self.turn.awaits_yes:
+            self._step(Unanswered())
         if self._rested == TIDY_FRAMES:
             self._brains.do(self.turn.reply, self._brain.tidy())
         if self._shed and state is State.IDLE:
@@ -323,10 +329,10 @@ class Assistant:
 
     def _do(self, command: Command) -> None:
         match command:
-            case Hear():
+            case Hear(question):
                 self._hearing = True
                 self._brains.drop(self.turn.reply - 1)  # it may be tidying up
-                self._brains.do(KEEP, once(self._brain.begin))
+                self._brains.do(KEEP, once(self._brain.begin, question))
                 self._feed(*self._preroll)
                 self._preroll.clear()
             case Reply(reply):
@@ -353,8 +359,8 @@ class Assistant:
                 self._mouth.hold()
             case Resume():
                 self._mouth.resume()
-            case Use(reply, calls):
-                self._hands.do(reply, self._work(reply, calls))
+            case Use(reply, calls, confirmed):
+                self._hands.do(reply, self._work(reply, calls, confirmed))
             case GoOn(reply, responses):
                 self._brains.do(reply, self._brain.go_on(reply, responses))
             case Prepare(reply, text):
@@ -390,8 +396,8 @@ class Assistant:
         for pcm in sound:
             self._brains.do(KEEP, once(self._brain.hear, pcm))
 
-    def _work(self, reply: int, calls: tuple[ToolCall, ...]) -> Job:
-        yield Returned(reply, tuple(self._use(call, False) for call in calls))
+    def _work(self, reply: int, calls: tuple[ToolCall, ...], confirmed: bool) -> Job:
+        yield Returned(reply, tuple(self._use(call, confirmed) for call in calls))
 
     def _say(self, reply: int, text: str, sound: str = "") -> Job:
         if sound:

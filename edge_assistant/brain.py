@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
 
+from edge_assistant.consent import ANSWERING
 from edge_assistant.frames import SAMPLE_RATE_HZ, Called, DecodeEnded, Response, Token
 from edge_assistant.prompt import (
     BOS,
@@ -86,7 +87,9 @@ class Brain:
         """Samples in the open clip."""
         self._room = 0
         """Samples that the open turn may still hear."""
-        self._calls = 0
+        self._calls = self._wrong = self._call_at = 0
+        self._answering = False
+        """The user's turn is a yes or a no: what it calls is neither."""
         self.brief = False
         """End a reply with the sentence in which it becomes long. Any thread may set it."""
 
@@ -106,8 +109,8 @@ class Brain:
         except OSError as error:  # a full or read-only disk costs time at the next start, no more
             log.warning("the system prompt is not kept for the next start: %s", error)
 
-    def begin(self) -> None:
-        """Open the user's turn."""
+    def begin(self, question: str = "") -> None:
+        """Open the user's turn, which answers the question, if there is one."""
         session = self._session
         if self._left:  # somebody speaks sooner than everything was fed again
             self._feed_again(self._left[-1])
@@ -121,6 +124,9 @@ class Brain:
                 self._feed_again(stretch)
         self._open_turn()
         session.feed_text(USER_OPEN)
+        self._answering = bool(question)
+        if question and session.prompting.system:
+            session.feed_text(ANSWERING.format(question=harmless(question)))
         self._room = (session.capacity - session.position - REPLY_TOKENS) * SAMPLES_A_TOKEN
         session.begin_audio()
         self._open, self._clip = True, 0
@@ -209,13 +215,25 @@ class Brain:
     def reply(self, number: int) -> Job:
         """Close the user's turn and decode."""
         self._hand_over()
-        self._calls = 0
+        self._calls = self._wrong = 0
         yield from self._decode(number)
 
     def go_on(self, number: int, responses: tuple[Response, ...]) -> Job:
-        """Feed what the tools returned and decode on."""
-        self._session.feed_text(RESPONSE_OPEN.join(format_response(each.name, each.values) for each in responses))
+        """Feed what the tools returned and decode on; who calls wrongly twice is not asked a third time."""
+        self._wrong += any(each.hint for each in responses)
+        if self._wrong > 1:
+            yield self._instead(number, self._call_at, CANNOT)
+            yield DecodeEnded(number)
+            return
+        self._session.feed_text(RESPONSE_OPEN.join(map(self._response, responses)))
         yield from self._decode(number)
+
+    def _response(self, response: Response) -> str:
+        """As the model reads it. Only one that was told of its tools can make something of words and hints."""
+        more = {"say": response.text, "hint": response.hint} if self._session.prompting.system else {}
+        if "error" in response.values:
+            more.pop("say", None)
+        return format_response(response.name, {**{key: text for key, text in more.items() if text}, **response.values})
 
     def remember(self, text: str) -> None:
         """The user heard only `text` since the last tool response: keep that, and no more."""
@@ -241,7 +259,7 @@ class Brain:
             with closing(cast(Decoding, session.decode(self._sampling))) as tokens:
                 for last in tokens:
                     if not reader.calls:
-                        call_at = before  # where the call begins, if this token opens one
+                        call_at = self._call_at = before  # where the call begins, if this token opens one
                     text = reader.push(last)
                     if not last.stop:
                         before = session.position
@@ -252,6 +270,9 @@ class Brain:
             if not reader.calls and not (last and last.text == RESPONSE_OPEN):
                 self._close(last, before, TURN_CLOSE)
                 break
+            if self._answering:
+                yield Called(number, ())
+                return
             if reader.calls and reader.call_probability < session.prompting.min_call_probability:
                 log.info("a call of probability %.3f is not done: %s", reader.call_probability, "".join(reader.calls))
                 yield self._instead(number, call_at, NOT_UNDERSTOOD)
@@ -267,11 +288,12 @@ class Brain:
                 if not session.prompting.system:  # a small model would go on and claim what was never done
                     yield self._instead(number, call_at, NOT_UNDERSTOOD)
                     break
-                if self._calls > 1:
+                self._wrong += 1
+                if self._wrong > 1:
                     yield self._instead(number, call_at, CANNOT)
                     break
                 self._close(last, before, RESPONSE_OPEN)
-                session.feed_text(format_response("unknown", {"error": "that call cannot be read"}))
+                session.feed_text(format_response("unknown", {"error": "that call cannot be read", "hint": str(error)}))
                 continue
             self._close(last, before, RESPONSE_OPEN)
             yield Called(number, calls)

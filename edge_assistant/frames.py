@@ -195,6 +195,11 @@ class Strained:
     """Give memory back."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Nobody has said yes or no for a while: that is a no."""
+
+
 # What the user does without the model.
 
 
@@ -226,4 +231,4 @@ class Muted:
 SpeechEvent = SpeechStarted | SpeechConfirmed | SpeechDropped | SpeechPaused | SpeechResumed | SpeechEnded | Unclear
 WorkEvent = Token | Called | Returned | DecodeEnded | EndJudged | Sounding | Spoken | Failed
 UserEvent = Stopped | Woken | Released | Muted
-Event = SpeechEvent | WorkEvent | Due | Strained | UserEvent
+Event = SpeechEvent | WorkEvent | Due | Unanswered | Strained | UserEvent

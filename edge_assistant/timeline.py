@@ -11,6 +11,7 @@ from rich.text import Text
 from edge_assistant.frames import (
     FRAME_MS,
     Event,
+    Response,
     Returned,
     Sounding,
     SpeechConfirmed,
@@ -88,7 +89,7 @@ class Timeline:
                     yield self._moment("first_token", self._first_token_ms)
             case Returned(_, responses):
                 for response in responses:
-                    yield self._moment("tool_response", now, name=response.name, response=dict(response.values))
+                    yield self._moment("tool_response", now, name=response.name, response=_told(response))
             case Stopped():
                 yield self._moment("stopped", now)
             case Sounding() if not self._sounded:
@@ -189,6 +190,10 @@ def _words(moment: Moment) -> tuple[str, str]:
             return f"cut short; heard: “{more['heard']}”", "dim"
         case _:
             return moment.event, "dim"
+
+
+def _told(response: Response) -> dict[str, Any]:
+    return {"question": response.question} if response.question else dict(response.values)
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

@@ -13,11 +13,16 @@ What was said but not heard well enough goes from HEARING to IDLE (Unclear), and
 
 A reply that is decoded in GUESSING is only a guess: nothing of it is spoken and none of its tools run before SpeechEnded. In
 INTERRUPTED the reply holds its breath: speech silences it for good, a cough does not.
+
+A tool that wants a yes has its question spoken. If that was heard to its end, and nothing came between, the next turn is the
+answer: the model only writes it down, words decide, and what is not plainly a yes is a no.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from edge_assistant.consent import DONE, NOT_DONE, NOTHING_DONE, claims, says_yes
 from edge_assistant.frames import (
     Called,
     DecodeEnded,
@@ -38,6 +43,7 @@ from edge_assistant.frames import (
     Spoken,
     Stopped,
     Token,
+    Unanswered,
     Unclear,
     Woken,
 )
@@ -58,7 +64,14 @@ class State(Enum):
 
 
 TRANSITIONS: dict[State, dict[type[Event], State]] = {
-    State.IDLE: {SpeechStarted: State.HEARING, Due: State.IDLE, Stopped: State.IDLE, Woken: State.IDLE, Muted: State.IDLE},
+    State.IDLE: {
+        SpeechStarted: State.HEARING,
+        Due: State.IDLE,
+        Stopped: State.IDLE,
+        Woken: State.IDLE,
+        Muted: State.IDLE,
+        Unanswered: State.IDLE,
+    },
     State.HEARING: {
         SpeechConfirmed: State.HEARING,
         SpeechDropped: State.IDLE,
@@ -120,6 +133,9 @@ TRANSITIONS: dict[State, dict[type[Event], State]] = {
 class Hear:
     """Open the user's turn in the cache; feed it the pre-roll and every frame from now on."""
 
+    question: str = ""
+    """The turn answers this, with a yes or a no."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -158,6 +174,8 @@ class Use:
 
     reply: int
     calls: tuple[ToolCall, ...]
+    confirmed: bool = False
+    """The user has said yes to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +238,14 @@ class Remember:
 Command = Hear | Reply | Rewind | Forget | Hold | Resume | Use | GoOn | Prepare | Say | Ring | Signal | Hush | Remember
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question that wants a yes, and what is done then."""
+
+    question: str
+    call: ToolCall
+
+
 @dataclass
 class Answer:
     """One reply on its way: decoded, not yet sent to the voice, sent, heard."""
@@ -232,8 +258,18 @@ class Answer:
     heard: list[str] = field(default_factory=list[str])
     before: int = 0
     """Sentences that came before the last tool response."""
+    claims: list[str] = field(default_factory=list[str])
+    """Sentences that say that something was done, and what follows them: they wait until it is."""
+    done: bool = False
+    """A tool has done what it was called for."""
     calls: tuple[ToolCall, ...] = ()
     """Wait for the user's turn to be over."""
+    used: tuple[ToolCall, ...] = ()
+    confirmed: bool = False
+    asks: Asked | None = None
+    """What the reply ends with."""
+    written: str = ""
+    """What the user said, as the model wrote it down, where that is a yes or a no."""
     ring: bool = False
     """It is a timer's: the model knows nothing of it."""
     ended: bool = False
@@ -250,6 +286,17 @@ class Turn:
         """Number of the attempt at a reply that counts."""
         self._answer = Answer()
         self._rings: list[Due] = []
+        self._asked: Asked | None = None
+        """Was heard to its end, and nothing came since."""
+        self._answers: Asked | None = None
+        """The user's turn is the answer to this."""
+        self._said: deque[str] = deque(maxlen=20)
+        """Sentences that were heard: they may be said again."""
+
+    @property
+    def awaits_yes(self) -> bool:
+        """Would a yes do something?"""
+        return self._asked is not None
 
     def is_late(self, event: Event) -> bool:
         """Is this news of a reply that is over, or was given up?"""
@@ -266,6 +313,8 @@ class Turn:
             self.state = TRANSITIONS[before][type(event)]
         except KeyError:
             raise LookupError(f"{type(event).__name__} cannot happen in {before.name}") from None
+        if isinstance(event, SpeechEnded | Stopped | Muted | Unanswered):
+            self._asked = None
         match before, event:
             case State.REPLYING, SpeechStarted():
                 return [Hold()]
@@ -302,8 +351,7 @@ class Turn:
                 self._next()
                 return [Rewind(given_up)]
             case _, Returned(_, responses):
-                self._answer.before = self._answer.said + len(self._answer.ready)
-                return [GoOn(self.reply, responses)]
+                return self._returned(responses)
             case _, Due():
                 self._rings.append(event)
                 return self._give()
@@ -315,21 +363,61 @@ class Turn:
         """Take what a worker tells of the reply."""
         answer = self._answer
         match event:
+            case Token(_, text) if self._answers:
+                answer.written += text
+            case Called() | DecodeEnded() if self._answers:
+                if isinstance(event, DecodeEnded) and says_yes(answer.written):
+                    answer.calls, answer.confirmed = (self._answers.call,), True
+                else:
+                    self._finish(NOT_DONE)
             case Token(_, text):
-                answer.ready += answer.sentences.push(text)
+                self._take(answer.sentences.push(text))
             case Called(_, calls):
-                answer.ready += answer.sentences.flush()
+                self._take(answer.sentences.flush())
+                answer.claims = []  # what the tools will say is true
                 answer.calls = calls
             case DecodeEnded():
-                answer.ready += answer.sentences.flush()
+                self._take(answer.sentences.flush())
+                if answer.claims:
+                    answer.ready += [NOTHING_DONE, *(sentence for sentence in answer.claims if not claims(sentence))]
+                    answer.claims, answer.broken = [], True
                 answer.ended = True
             case Failed():
-                answer.ready += [*answer.sentences.flush(), APOLOGY]
+                self._take(answer.sentences.flush())
+                answer.ready.append(APOLOGY)
                 answer.ended = answer.broken = True
             case Spoken(_, text):
                 answer.heard.append(text)
+                self._said.append(text)
             case _:
                 pass
+
+    def _take(self, sentences: list[str]) -> None:
+        """Sentences of the model: one that claims what no tool has done waits for the tool, and so does what follows it."""
+        answer = self._answer
+        for sentence in sentences:
+            waits = answer.claims or (not answer.done and sentence not in self._said and claims(sentence))
+            (answer.claims if waits else answer.ready).append(sentence)
+
+    def _returned(self, responses: tuple[Response, ...]) -> list[Command]:
+        """The tools have run, or one of them asks."""
+        answer = self._answer
+        if answer.confirmed:
+            only = responses[0]
+            self._finish(only.text or (APOLOGY if "error" in only.values else DONE))
+            return self._give()
+        answer.before = answer.said + len(answer.ready)
+        if len(responses) == 1 and responses[0].question:
+            answer.asks = Asked(responses[0].question, answer.used[0])
+            self._finish(responses[0].question)
+            return self._give()
+        answer.done |= any("error" not in response.values for response in responses)
+        return [GoOn(self.reply, responses)]
+
+    def _finish(self, sentence: str) -> None:
+        """End the reply with a sentence that is not the model's."""
+        self._answer.ready.append(sentence)
+        self._answer.ended = self._answer.broken = True
 
     def _give(self) -> list[Command]:
         """The commands for what can be done now."""
@@ -342,13 +430,14 @@ class Turn:
             answer.said += len(answer.ready)
             answer.ready = []
             if answer.calls:
-                commands.append(Use(self.reply, answer.calls))
-                answer.calls = ()
+                commands.append(Use(self.reply, answer.calls, answer.confirmed))
+                answer.used, answer.calls = answer.calls, ()
             if answer.ended and len(answer.heard) == answer.said:
                 self.state = State.IDLE
+                self._asked = answer.asks
                 commands += self._remember(cut=answer.broken)
         if self.state is State.IDLE and self._rings:
-            self.state = State.REPLYING
+            self.state, self._asked = State.REPLYING, None
             self._next()
             self._answer = Answer(said=1, ring=True, ended=True)
             due = self._rings.pop(0)
@@ -357,7 +446,8 @@ class Turn:
 
     def _hear(self) -> Hear:
         self._next()
-        return Hear()
+        self._answers = self._asked
+        return Hear(self._answers.question if self._answers else "")
 
     def _next(self) -> None:
         self.reply, self._answer = self.reply + 1, Answer()

@@ -246,7 +246,7 @@ class Mouth:
         self.world.speaker.resume()
 
 
-CONVERSATION = re.compile(r"<bos>(\n?<\|turn>user\n(<\|audio>♪*<audio\|>)+<turn\|>\n<\|turn>model\n[^♪]*?<turn\|>)*\Z")
+CONVERSATION = re.compile(r"<bos>(\n?<\|turn>user\n[^<♪]*(<\|audio>♪*<audio\|>)+<turn\|>\n<\|turn>model\n[^♪]*?<turn\|>)*\Z")
 REPLY = re.compile(r"<\|turn>model\n(.*?)<turn\|>", re.DOTALL)
 UNREAD = re.compile(r"(<\|tool_call>[^ ]*?)?<\|tool_response>response:unknown\{.*?\}<tool_response\|>", re.DOTALL)
 SPEAKS_OVER_USER = (State.HEARING, State.GUESSING, State.INTERRUPTED)

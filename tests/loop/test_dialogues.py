@@ -70,7 +70,8 @@ def test_a_tool_runs_and_the_reply_goes_on():
     assert world.used == [ToolCall("set_timer", {"minutes": 12})]
     assert world.said == ["Timer set for 12 minutes."]
     assert len(world.timers) == 1
-    assert f"{SET}response:set_timer{{minutes:12}}<tool_response|>{DONE}" in world.session.text
+    said = '<|"|>Timer set for 12 minutes.<|"|>'
+    assert f"{SET}response:set_timer{{minutes:12,say:{said}}}<tool_response|>{DONE}" in world.session.text
     events = [m.event for m in world.moments]
     assert events == [
         "speech_started", "speech_ended", "first_token", "tool_call", "tool_response", "say", "first_sound", "done",
@@ -111,7 +112,7 @@ def test_a_tool_that_is_not_installed():
     call = "<|tool_call>call:set_light{on:true}<tool_call|><|tool_response>"
     world = World(call, "I can't do that here.<turn|>").run(ASK)
     check(world)
-    assert 'response:set_light{error:<|"|>not available here<|"|>}<tool_response|>' in world.session.text
+    assert 'response:set_light{error:<|"|>not available here<|"|>,hint:<|"|>there are only: get_time, ' in world.session.text
     assert world.said == ["I can't do that here."]
 
 
@@ -171,7 +172,7 @@ def test_two_calls_at_once():
     assert [use.name for use in world.used] == ["get_time", "get_date"]
     assert world.said == ["It is 14:05 on Tuesday."]
     assert (
-        'response:get_time{time:<|"|>14:05<|"|>}<tool_response|><|tool_response>response:get_date{date:<|"|>24 November 2026<|"|>'
+        'time:<|"|>14:05<|"|>}<tool_response|><|tool_response>response:get_date{date:<|"|>24 November 2026<|"|>'
         in world.session.text
     )
 
