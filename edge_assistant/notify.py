@@ -16,7 +16,6 @@ class Notifier:
         """The environment is the one that systemd gave: NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID."""
         address = environment.get("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address  # @ stands for the abstract namespace
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if address else None
         usec, pid = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", str(os.getpid()))
         self.watchdog_s = int(usec) / 1e6 if address and usec.isdigit() and pid == str(os.getpid()) else None
         """After so long without a sign of life the service is killed; None: nobody watches."""
@@ -42,10 +41,11 @@ class Notifier:
         self._tell("STOPPING=1")
 
     def _tell(self, *lines: str) -> None:
-        if self._socket is None:
+        if not self._address:
             return
         try:
-            # Never waits: a manager that is slow must not make the assistant deaf.
-            self._socket.sendto("\n".join(lines).encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL, self._address)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as way:
+                # Never waits: a manager that is slow must not make the assistant deaf.
+                way.sendto("\n".join(lines).encode(), socket.MSG_DONTWAIT, self._address)
         except OSError as error:
             log.info("the service manager is not told %s: %s", lines[0], error)
