@@ -257,13 +257,17 @@ link_module() {
   done
 }
 
-# A version that cannot answer a spoken question is not switched to.
+# A version that does not take the settings, or cannot answer a spoken question, is not switched to.
 try() {
   local program=$1/bin/edge-assistant
-  HOME=$scratch "$program" --version >"$scratch/answer" 2>&1 || broke "the new version does not start: $(tail -n1 "$scratch/answer")"
-  [ -f "$2" ] && [ -z "$root" ] || return 0
-  HOME=$scratch "$program" ask "$2" --pace fast --quiet --say "$scratch/answer.wav" >"$scratch/answer" 2>&1 ||
-    broke "the new version does not answer: $(tail -n1 "$scratch/answer"); the version in use is untouched"
+  "$program" --version >"$scratch/answer" 2>&1 || broke "the new version does not start: $(tail -n1 "$scratch/answer")"
+  if [ -e "$etc/config.toml" ]; then
+    "$program" config check "$etc/config.toml" >"$scratch/answer" 2>&1 ||
+      refuse "the new version does not take the settings: $(tail -n1 "$scratch/answer"); the version in use is untouched"
+  fi
+  [ -z "$root" ] || return 0
+  HOME=$scratch XDG_CACHE_HOME=$scratch "$program" ask "$2" --model pocket --pace fast --quiet --say "$scratch/answer.wav" \
+    >"$scratch/answer" 2>&1 || broke "the new version does not answer: $(tail -n1 "$scratch/answer"); the version in use is untouched"
   say "  asked for a timer, it says: $(tail -n1 "$scratch/answer")"
 }
 
@@ -287,7 +291,8 @@ settle() {
   local version=$1 group
   mkdir -p "$etc" "$state" "$cache" "$bin" "$sbin" "$(dirname "$doc")"
   if [ ! -e "$etc/config.toml" ]; then
-    "$version/bin/edge-assistant" config default >"$scratch/config.toml" 2>/dev/null && put "$scratch/config.toml" "$etc/config.toml"
+    "$version/bin/edge-assistant" config default >"$scratch/config.toml" || broke "the new version has no settings to begin with"
+    put "$scratch/config.toml" "$etc/config.toml"
   fi
   if [ "$source" = offline ] && ! cmp -s "$scratch/key.pub" "$etc/release-key.pub"; then put "$scratch/key.pub" "$etc/release-key.pub"; fi
   if [ -z "$root" ]; then

@@ -50,10 +50,18 @@ def reseal(bundle, key):
 
 
 PROGRAM = """\
-import sys
+import pathlib, sys
 
 def main():
-    print("edge-assistant 0.1.0" if sys.argv[1:] == ["--version"] else "# settings")
+    match sys.argv[1:]:
+        case ["--version"]:
+            print("edge-assistant 0.1.0")
+        case ["config", "default"]:
+            print("# settings")
+        case ["config", "check", file]:
+            sys.exit(f"{file}:1: wrong" if "wrong" in pathlib.Path(file).read_text() else 0)
+        case _:
+            sys.exit("unknown")
 """
 
 

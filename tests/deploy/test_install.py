@@ -80,13 +80,18 @@ def test_a_life(bundle, key, board, tmp_path):
     assert os.readlink(board / "usr/local/bin/edge-assistant") == "/opt/edge-assistant/current/bin/edge-assistant"
     assert (board / "etc/systemd/system/edge-assistant.service").is_file()
 
+    assert (board / SETTINGS).read_text() == "# settings\n"
     before = tree(board)
     install(board, "--offline", bundle)  # with the key that was kept
     assert tree(board) == before
 
-    (board / SETTINGS).write_text("# mine\n")
+    (board / SETTINGS).write_text("# wrong\n")
+    before = tree(board)
     second = another(bundle, key, tmp_path / "second", "0.1.1")
     own = board / "opt/edge-assistant/current/install.sh"
+    assert "config.toml:1: wrong" in install(board, "--offline", second, status=2).stderr
+    assert tree(board) == before
+    (board / SETTINGS).write_text("# mine\n")
     install(board, "upgrade", "--offline", second, script=own)  # by the script that was installed, not the stick's
     assert (in_use(board).partition("+")[0], in_use(board, "previous")) == ("0.1.1", first)
     assert (board / SETTINGS).read_text() == "# mine\n"
