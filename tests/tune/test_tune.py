@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -143,7 +144,10 @@ def test_what_was_kept_comes_back_and_is_used(caplog: pytest.LogCaptureFixture) 
 def test_threads_that_are_tied_run(caplog: pytest.LogCaptureFixture) -> None:
     bundle = Bundle.open(find_model("pocket"))
     keep_tuned(bundle.identity, tuned_as(threads=2, spin=True, cores=(LAST,)))
-    session = open_model(bundle.folder).session(64)
+    model = open_model(bundle.folder)
+    tied = [tid for tid in os.listdir("/proc/self/task") if os.sched_getaffinity(int(tid)) == {LAST}]
+    assert len(tied) == 3  # one beside the caller's, for each of the three graphs
+    session = model.session(64)
     session.feed_text("<bos>")
     assert np.isfinite(session.logits()).all()
     assert not caplog.records
