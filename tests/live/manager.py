@@ -13,6 +13,8 @@ from types import TracebackType
 from typing import Self
 
 PROGRAM = str(Path(sys.executable).with_name("edge-assistant"))
+WALL = str(Path(__file__).parents[1] / "wall.py")
+"""The kernel kills what asks for a socket towards a network."""
 
 
 class Manager:
@@ -24,7 +26,7 @@ class Manager:
         address = f"@{runtime.name}" if abstract else str(runtime / "notify")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind("\0" + address[1:] if abstract else address)
-        self._command = [PROGRAM, "serve", *options]
+        self._command = [sys.executable, WALL, PROGRAM, "serve", *options]
         self._environment = {
             **os.environ, "NOTIFY_SOCKET": address, "WATCHDOG_USEC": str(round(watchdog_s * 1e6)),
             "RUNTIME_DIRECTORY": str(runtime), "XDG_CACHE_HOME": str(runtime / "cache"),

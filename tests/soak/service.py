@@ -51,7 +51,7 @@ cd "$R"
 mkdir -p mnt/old
 pivot_root . mnt/old
 umount -l /mnt/old
-exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --log-target=null
+exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --log-target=journal
 """
 
 
