@@ -75,4 +75,4 @@ def make_brain(session: Session, tools: Toolbox, prefixes: Path | None) -> Brain
     """A brain that may use these tools; `prefixes` is the folder that keeps what its cache holds after the system turn."""
     system = format_system(INSTRUCTIONS, tools.declarations)
     prefix = prefixes and prefixes / f"{sha256(system.encode()).hexdigest()[:16]}.npz"
-    return Brain(session, system, prefix=prefix)
+    return Brain(session, system, prefix=prefix, transcribed=tools.transcribed)

@@ -9,19 +9,21 @@ When it fills up, the oldest whole turns go, and the ones that stay are fed agai
 """
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias, cast
 
 from edge_assistant.consent import ANSWERING
+from edge_assistant.errors import ContextFull
 from edge_assistant.frames import SAMPLE_RATE_HZ, Called, DecodeEnded, Response, Token
 from edge_assistant.prompt import (
     BOS,
     CALL_CLOSE,
     MODEL_OPEN,
     RESPONSE_OPEN,
+    TRANSCRIBE,
     TURN_CLOSE,
     USER_OPEN,
     MalformedCall,
@@ -54,6 +56,8 @@ FULL, KEPT = 0.6, 0.35
 BRIEF_TOKENS = 24
 """Tokens after which a brief reply ends, with its sentence: one or two sentences."""
 SENTENCE_ENDS = (".", "!", "?")
+TRANSCRIPT_TOKENS = 512
+"""Longest transcript: some three minutes of speech."""
 SAMPLES_A_TOKEN = 640
 REPLY_TOKENS = 160
 """Room kept free for the reply while sound comes in."""
@@ -71,13 +75,25 @@ class _Place:
 class Brain:
     """Owns the session; every method runs on the brain worker's thread."""
 
-    def __init__(self, session: Session, system: str = "", sampling: Sampling | None = None, prefix: Path | None = None) -> None:
-        """`system` is the system turn, fed where the model wants one; `prefix`, the file that keeps its cache."""
+    def __init__(
+        self,
+        session: Session,
+        system: str = "",
+        sampling: Sampling | None = None,
+        prefix: Path | None = None,
+        transcribed: Mapping[str, str] | None = None,
+    ) -> None:
+        """`system` is the system turn, fed where the model wants one; `prefix`, the file that keeps its cache; `transcribed`, by
+        the names of tools, the argument of theirs that takes what the user said, word for word.
+        """
+        self._transcribed = transcribed or {}
         self._session = session
         self._prefix = prefix
         self._system = system if session.prompting.system else ""
         self._sampling = sampling or Sampling()
         self._start = self._heard = self._answer = 0
+        self._sound = (0, 0)
+        """Where the clips of the last turn begin and end."""
         self._turns: list[_Place] = []
         self._left: list[Stretch] = []
         """Turns that are to be fed again."""
@@ -127,6 +143,7 @@ class Brain:
         self._answering = bool(question)
         if question and session.prompting.system:
             session.feed_text(ANSWERING.format(question=harmless(question)))
+        self._sound = (session.position, 0)
         self._room = (session.capacity - session.position - REPLY_TOKENS) * SAMPLES_A_TOKEN
         session.begin_audio()
         self._open, self._clip = True, 0
@@ -247,6 +264,7 @@ class Brain:
         session = self._session
         self._heard, self._clip_heard, self._open = session.position, self._clip, False
         session.end_audio()
+        self._sound = (self._sound[0], session.position)
         session.feed_text(f"{TURN_CLOSE}\n{MODEL_OPEN}")
         self._answer = session.position
 
@@ -296,9 +314,40 @@ class Brain:
                 session.feed_text(format_response("unknown", {"error": "that call cannot be read", "hint": str(error)}))
                 continue
             self._close(last, before, RESPONSE_OPEN)
+            if any(call.name in self._transcribed for call in calls):
+                words = yield from self._transcribe(call_at)
+                calls = tuple(self._with_words(call, words) for call in calls)
             yield Called(number, calls)
             return
         yield DecodeEnded(number)
+
+    def _transcribe(self, call_at: int) -> Generator[None, None, str]:
+        """What the user said in this turn, by the model's own speech recognition; "" if there is no room for it.
+
+        A turn that asks for it stands in the cache meanwhile, in the place of what came from `call_at` on.
+        """
+        session, words = self._session, ""
+        call, sound = session.copy(call_at, session.position), session.copy(*self._sound)
+        session.cut(call_at)
+        try:
+            session.feed_text(f"{TURN_CLOSE}\n{USER_OPEN}{TRANSCRIBE}")
+            session.paste(sound)
+            session.feed_text(f"{TURN_CLOSE}\n{MODEL_OPEN}")
+            with closing(cast(Decoding, session.decode(replace(self._sampling, max_tokens=TRANSCRIPT_TOKENS)))) as tokens:
+                for token in tokens:
+                    words += "" if token.stop else token.text
+                    yield None
+        except ContextFull:
+            log.warning("there is no room to write down what was said")
+            words = ""
+        finally:
+            session.cut(call_at)
+            session.paste(call)
+        return words.strip()
+
+    def _with_words(self, call: ToolCall, words: str) -> ToolCall:
+        argument = self._transcribed.get(call.name)
+        return replace(call, arguments={**call.arguments, argument: words}) if argument and words else call
 
     def _close(self, last: ModelToken | None, before: int, mark: str) -> None:
         """Have the cache end with `mark`, whatever token the model stopped at."""

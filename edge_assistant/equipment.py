@@ -79,8 +79,21 @@ def open_equipment(
     *,
     folder: Path | None = None,
     mute: Callable[[], None] | None = None,
+    root: Path = Path("/"),
+    run: Run = run_command,
 ) -> Generator[Equipment]:
     """With its pins, and with what `folder` keeps of earlier conversations."""
     named = {name.replace("_", " "): switch for name, switch in config.switches.items()}
     with open_preferences(folder) as preferences, Switches(named) as switches:
-        yield Equipment(config, speaker, voice, clock, switches=switches, preferences=preferences, folder=folder, mute=mute)
+        yield Equipment(
+            config,
+            speaker,
+            voice,
+            clock,
+            switches=switches,
+            preferences=preferences,
+            folder=folder,
+            mute=mute,
+            root=root,
+            run=run,
+        )

@@ -26,6 +26,8 @@ _WORDS = (
     (r"\b(?:pi|π)\b|π", "pi"),
 )
 
+_ALLOWED = re.compile(r"[0-9a-z.+*/(), -]+")
+
 
 def calculate(text: str) -> tuple[Fraction, bool]:
     """The value of a sum, and whether it is exact.
@@ -37,10 +39,12 @@ def calculate(text: str) -> tuple[Fraction, bool]:
         raise ToolError("that sum is too long")
     for pattern, replacement in _WORDS:
         text = re.sub(pattern, replacement, text)
+    text = text.strip()
     try:
-        tree = ast.parse(text.strip(), mode="eval")
-        sum_ = _Sum(text.strip())
-        return sum_.value(tree.body), sum_.exact
+        if not _ALLOWED.fullmatch(text):
+            raise ValueError(text)
+        sum_ = _Sum(text)
+        return sum_.value(ast.parse(text, mode="eval").body), sum_.exact
     except ZeroDivisionError as error:
         raise ToolError("one cannot divide by zero") from error
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
@@ -116,7 +120,7 @@ def written(value: Fraction, places: int = PLACES) -> tuple[str, bool]:
     """A number in digits, and whether they are all of it."""
     scaled = round(value * 10**places)
     whole = Fraction(scaled, 10**places) == value
-    if value and not whole and abs(value) < Fraction(1, 10 ** (places - 2)):
+    if value and not whole and abs(value) < Fraction(10) ** (2 - places):
         return f"{Decimal(f'{float(value):.3g}'):f}", False  # a small number keeps its first digits
     text = f"{'-' if scaled < 0 else ''}{abs(scaled) // 10**places}.{abs(scaled) % 10**places:0{places}}"
     return text.rstrip("0").rstrip("."), whole
