@@ -124,6 +124,8 @@ class Microphone:
         """When the next frame is due."""
         self._zeros_s = 0.0
         self.muted = False
+        self.unhurried = False
+        """Nobody is heard yet: frames may come two at a time, for half the wakings."""
 
     @property
     def lost(self) -> int:
@@ -173,6 +175,7 @@ class Microphone:
         """On the line's thread."""
         self._stream_number += 1
         number = self._stream_number
+        kept: list[_Block] = []
 
         def heard(sound: NDArray[np.float32], rate_hz: int, overflowed: bool) -> None:
             if number != self._stream_number:
@@ -182,7 +185,12 @@ class Microphone:
                 self._unqueued += len(sound)
                 return
             unqueued, self._unqueued = self._unqueued, 0
-            self._blocks.put(_Block(number, sound, rate_hz, unqueued, overflowed, time.monotonic()))
+            kept.append(_Block(number, sound, rate_hz, unqueued, overflowed, time.monotonic()))
+            if len(kept) < 2 and self.unhurried:
+                return
+            for block in kept:
+                self._blocks.put(block)
+            kept.clear()
 
         return self._open_capture(device, heard)
 
@@ -196,7 +204,7 @@ class Microphone:
         cutter: Cutter | None = None
         last: _Block | None = None
         while not self._stop:
-            block = self._get(FRAME_S if cutter else max(0.0, self._next - time.monotonic()))
+            block = self._get(None if cutter else max(0.0, self._next - time.monotonic()))
             if block is None:
                 if cutter is not None and last is not None and last.number != self._stream_number:
                     cutter = last = None  # the stream was closed; if it had died, that took time
@@ -216,7 +224,8 @@ class Microphone:
             for pcm in cutter.cut(block.sound):
                 self._emit(pcm)
 
-    def _get(self, timeout_s: float) -> "_Block | None":
+    def _get(self, timeout_s: float | None) -> "_Block | None":
+        """The next block; None if the stream was closed, or none comes within this time."""
         try:
             return self._blocks.get(timeout=timeout_s)
         except queue.Empty:

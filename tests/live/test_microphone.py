@@ -67,6 +67,27 @@ def test_sound_becomes_numbered_frames_and_then_none(machine):
     assert machine.streams[0].closed
 
 
+def test_unhurried_they_come_in_twos_and_none_is_lost(machine):
+    ear = Ear(machine)
+    ear.microphone.unhurried = True
+    with ear.microphone:
+        given = 0
+        for block in np.split(ramp(1, 7), 7):
+            machine.stream.give(block)
+            given += 1
+            assert wait_for(lambda n=given // 2 * 2: len(ear.heard()) == n)
+            time.sleep(0.05)
+            assert len(ear.heard()) == given // 2 * 2
+        ear.microphone.unhurried = False
+        for block in np.split(ramp(8, 2), 2):
+            machine.stream.give(block)
+            given += 1
+            assert wait_for(lambda n=given: len(ear.heard()) == n)  # what waited, at once
+    assert near(ear.heard()) == list(range(1, 10))
+    heard = [frame.number for frame in ear.frames if frame is not None and frame.pcm.any()]
+    assert heard == list(range(heard[0], heard[0] + 9))
+
+
 def test_a_full_queue_shows_as_skipped_numbers(machine, monkeypatch):
     monkeypatch.setattr(module, "QUEUE_S", 10 * FRAME_S)
     monkeypatch.setattr(line, "START_S", 9.0)
