@@ -10,7 +10,7 @@ DEBIAN := libespeak-ng.so.1:libespeak-ng1 libportaudio.so.2:libportaudio2 libspe
 DEBIAN_DEV := pulseaudio:pulseaudio pactl:pulseaudio-utils libasound_module_pcm_pulse.so:libasound2-plugins
 
 .DEFAULT_GOAL := help
-.PHONY: docs/configuration.md help demo test lint parity pocket-eval bench-e2b bench-endpointing bench-talk soak-silence soak-day soak-dialogues soak-service offline-proof fuzz-config kill-builds prove-arm64 full-size plant-faults setup setup-dev system system-dev clean
+.PHONY: docs/configuration.md help demo test lint parity pocket-eval bench-e2b bench-endpointing bench-talk soak-silence soak-day soak-dialogues soak-service offline-proof soak-service offline-proof fuzz-config kill-builds prove-arm64 full-size plant-faults setup setup-dev system system-dev clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -86,7 +86,9 @@ def prepare(root):
     run("chroot", root, "systemd-sysusers")
     drop = root / "etc" / "systemd" / "system" / f"{UNIT}.d"
     drop.mkdir(exist_ok=True)
-    (drop / "sound-server.conf").write_text("[Service]\nEnvironment=PULSE_SERVER=unix:/srv/sound/native\n")
+    (drop / "sound-server.conf").write_text(
+        "[Service]\nEnvironment=PULSE_SERVER=unix:/srv/sound/native\nMemoryDenyWriteExecute=yes\n"
+    )
     shutil.rmtree(root / "var" / "lib" / "edge-assistant", ignore_errors=True)
     configure(root, "")
 
