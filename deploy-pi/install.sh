@@ -3,9 +3,8 @@
 #
 #   /opt/edge-assistant/versions/ID/    a version, whole: its environment, units, guides, this script
 #   /opt/edge-assistant/current         -> versions/ID; switched in one step, so that a cut of power leaves the old or the new
-#   /opt/edge-assistant/bin             -> current/bin
 #   /opt/edge-assistant/previous        -> versions/ID; where `rollback` goes
-#   /opt/edge-assistant/packages        Debian packages that were not there before; uninstall removes them
+#   /opt/edge-assistant/packages, groups  Debian packages and groups that were not there before; uninstall removes them
 #   /etc/edge-assistant/                config.toml and release-key.pub: yours, kept by upgrades
 #   /var/lib/edge-assistant/            state, and models/
 #
@@ -62,7 +61,7 @@ parse() {
   [ -z "$root" ] || { [ -d "$root" ] || refuse "there is no folder $root"; root=$(cd "$root" && pwd); }
   root=${root%/}
   opt=$root/opt/$NAME etc=$root/etc/$NAME state=$root/var/lib/$NAME cache=$root/var/cache/$NAME
-  units=$root/etc/systemd/system bin=$root/usr/local/bin sbin=$root/usr/local/sbin doc=$root/usr/share/doc/$NAME
+  units=$root/etc/systemd/system bin=$root/usr/local/bin sbin=$root/usr/local/sbin doc=$root/usr/share/doc/$NAME sysusers=$root/usr/lib/sysusers.d
 }
 
 main() {
@@ -140,6 +139,7 @@ verify_sums() {
 
 verify_machine() {
   local suite machine python free
+  command -v systemd-sysusers >/dev/null || [ -n "$root" ] || refuse "systemd is missing"
   [ "$(field name)" = "$NAME" ] || refuse "$bundle is a bundle of something else"
   suite=$(this_suite)
   machine=$(dpkg --print-architecture)
@@ -288,27 +288,28 @@ take_models() {
 }
 
 settle() {
-  local version=$1 group
-  mkdir -p "$etc" "$state" "$cache" "$bin" "$sbin" "$(dirname "$doc")"
+  local version=$1
+  mkdir -p "$etc" "$state" "$cache" "$bin" "$sbin" "$sysusers" "$(dirname "$doc")"
   if [ ! -e "$etc/config.toml" ]; then
     "$version/bin/edge-assistant" config default >"$scratch/config.toml" || broke "the new version has no settings to begin with"
     put "$scratch/config.toml" "$etc/config.toml"
   fi
   if [ "$source" = offline ] && ! cmp -s "$scratch/key.pub" "$etc/release-key.pub"; then put "$scratch/key.pub" "$etc/release-key.pub"; fi
-  if [ -z "$root" ]; then
-    getent group "$NAME" >/dev/null || groupadd --system "$NAME"
-    getent passwd "$NAME" >/dev/null ||
-      useradd --system --gid "$NAME" --home-dir "/var/lib/$NAME" --no-create-home --shell /usr/sbin/nologin "$NAME"
-    for group in audio gpio video; do
-      if getent group $group >/dev/null; then usermod --append --groups $group "$NAME"; fi
-    done
-    chown "$NAME:$NAME" "$state" "$cache"
-    chmod 700 "$state" "$cache"
-  fi
-  ln -sfn current/bin "$opt/bin"
+  put "$version/systemd/sysusers.conf" "$sysusers/$NAME.conf"
+  [ -n "$root" ] || make_user
   ln -sfn "/opt/$NAME/current/doc" "$doc"
   ln -sfn "/opt/$NAME/current/bin/edge-assistant" "$bin/edge-assistant"
   ln -sfn "/opt/$NAME/current/install.sh" "$sbin/edge-assistant-install"
+}
+
+make_user() {
+  local group
+  sed -n "s/^m $NAME //p" "$sysusers/$NAME.conf" | while read -r group; do
+    getent group "$group" >/dev/null || printf '%s\n' "$group" >>"$opt/groups"
+  done
+  systemd-sysusers "$NAME.conf"
+  chown "$NAME:$NAME" "$state" "$cache"
+  chmod 700 "$state" "$cache"
 }
 
 # Onto the disk before the next step. Below --root that is the caller's.
@@ -421,10 +422,10 @@ uninstall() {
   lock
   act "stop and remove the service" remove_service
   [ -n "$root" ] || [ ! -s "$opt/packages" ] || act "remove the Debian packages that came with it" remove_packages
-  act "remove the program" rm -rf "$opt" "$bin/edge-assistant" "$sbin/edge-assistant-install" "$doc" "$cache"
-  [ -n "$keep" ] || act "remove settings, state and models" rm -rf "$etc" "$state"
   if [ -z "$root" ] && [ -z "$keep" ] && getent passwd "$NAME" >/dev/null; then act "remove the user" remove_user; fi
-  [ -z "$root" ] || rmdir --ignore-fail-on-non-empty -p "$root"/{opt,etc/systemd/system,usr/local/bin,usr/local/sbin,usr/share/doc,var/lib,var/cache} 2>/dev/null || true
+  act "remove the program" rm -rf "$opt" "$bin/edge-assistant" "$sbin/edge-assistant-install" "$doc" "$sysusers/$NAME.conf" "$cache"
+  [ -n "$keep" ] || act "remove settings, state and models" rm -rf "$etc" "$state"
+  [ -z "$root" ] || rmdir --ignore-fail-on-non-empty -p "$root"/{opt,etc/systemd/system,usr/local/bin,usr/local/sbin,usr/share/doc,usr/lib/sysusers.d,var/lib,var/cache} 2>/dev/null || true
 }
 
 remove_service() {
@@ -445,10 +446,13 @@ remove_packages() {
   dpkg --purge "${packages[@]}" >"$scratch/dpkg" 2>&1 || say "  stay, since other packages need them: $(sed -n '/^Errors were/,$p' "$scratch/dpkg" | tail -n +2 | xargs)"
 }
 
+# And groups that nobody else is in.
 remove_user() {
+  local group
   userdel "$NAME" 2>/dev/null || broke "the user $NAME is in use"
-  getent group "$NAME" >/dev/null && groupdel "$NAME"
-  return 0
+  for group in "$NAME" $(cat "$opt/groups" 2>/dev/null); do
+    case $(getent group "$group" || true) in *:) groupdel "$group" ;; esac
+  done
 }
 
 main "$@"
