@@ -9,7 +9,22 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from edge_assistant.errors import EdgeAssistantError
-from edge_assistant.verbs import advise, ask, config, devices, echo_test, export, mic_test, models, notes, replay, serve, talk, tune
+from edge_assistant.verbs import (
+    advise,
+    ask,
+    config,
+    devices,
+    doctor,
+    echo_test,
+    export,
+    mic_test,
+    models,
+    notes,
+    replay,
+    serve,
+    talk,
+    tune,
+)
 
 VERBS = {
     "talk": talk,
@@ -24,6 +39,7 @@ VERBS = {
     "advise": advise,
     "tune": tune,
     "config": config,
+    "doctor": doctor,
     "notes": notes,
 }
 

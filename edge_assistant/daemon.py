@@ -11,7 +11,6 @@ import os
 import queue
 import signal
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,16 +18,14 @@ import numpy as np
 
 from edge_assistant.assistant import Assistant, once
 from edge_assistant.errors import EdgeAssistantError
-from edge_assistant.frames import SAMPLE_RATE_HZ, Due, Event, Frame, Spoken, Strained, frames
+from edge_assistant.frames import SAMPLE_RATE_HZ, Due, Event, Frame, Strained, frames
 from edge_assistant.health import SAID, SHORT_OF_MEMORY, HealthWatch
 from edge_assistant.led import Led
 from edge_assistant.microphone import FRAME_S, Microphone
-from edge_assistant.mouth import SpeakingMouth
 from edge_assistant.notify import Notifier
 from edge_assistant.prompt import BOS
 from edge_assistant.runtime import Sampling, Session
-from edge_assistant.sinks import DeviceSink
-from edge_assistant.speaker import Speaker
+from edge_assistant.saying import say_aloud
 from edge_assistant.talk import Host, Inbox, Parts, TalkConfig, talk
 from edge_assistant.voice import Voice
 from edge_assistant.worker import KEEP
@@ -228,25 +225,10 @@ def say_fault(error: EdgeAssistantError, voice: Voice, loudspeaker: str | None, 
         if stamp.is_file() and stamp.read_text() == said:
             return
         stamp.write_text(said)
-    inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
     try:
-        with ExitStack() as stack:
-            sink = stack.enter_context(DeviceSink(loudspeaker))
-            sink.open()
-            speaker = Speaker(sink.rate_hz, inbox.put, patience_s=FRAME_S)
-            mouth = SpeakingMouth(voice, speaker)
-            mouth.open()
-            stack.callback(mouth.close)
-            sink.connect(speaker)
-            for _ in (*mouth.sound(1, "error"), *mouth.say(1, said)):
-                pass
-            mouth.mark(Spoken(1, said))
-            while not isinstance(inbox.get(timeout=FAULT_SAID_S), Spoken):
-                pass
+        say_aloud(said, voice, loudspeaker, "error", FAULT_SAID_S)
     except EdgeAssistantError as mute:
         log.error("it cannot be said aloud either: %s", mute)
-    except queue.Empty:
-        log.error("it cannot be said aloud either: the loudspeaker takes nothing")
 
 
 def runtime_folder() -> Path | None:

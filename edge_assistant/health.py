@@ -114,7 +114,7 @@ class Board:
 
     def read(self) -> Reading:
         """How it is now."""
-        bits = self._firmware()
+        bits = self.firmware()
         alarm = _read(self._alarm).strip() if self._alarm else ""
         low = None if bits is None and not alarm else alarm == "1" or bool((bits or 0) & _LOW_VOLTAGE)
         hot = None if bits is None else bool(bits & _SOFT_LIMIT) or bool(bits & _THROTTLED and not bits & _LOW_VOLTAGE)
@@ -127,7 +127,8 @@ class Board:
             memory_used=self._memory_used(),
         )
 
-    def _firmware(self) -> int | None:
+    def firmware(self) -> int | None:
+        """The bits of its `get_throttled`; None if it does not tell."""
         text = _read(self._throttled) if self._throttled else self._ask()
         found = re.search(r"(?:0x)?([0-9a-f]+)\s*$", text)
         return int(found[1], 16) if found else None

@@ -17,7 +17,7 @@ _FEATURES = (
 )
 """Of what /proc/cpuinfo lists, what the kernels of quantised products make a difference by."""
 _NVIDIA = ("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
-_NVIDIA_TIMEOUT_S = 10
+_COMMAND_TIMEOUT_S = 10
 _USABLE = 0.95
 """Of the memory that is built in, about what the firmware leaves to Linux."""
 
@@ -74,7 +74,7 @@ def read_machine(folder: Path, root: Path = Path("/"), run: Run | None = None) -
         memory_bytes=memory.get("MemTotal", 0),
         cores=_count_cores(cpu),
         features=_read_features(cpu),
-        gpus=(*_read_nvidia(run or _run), *_read_amd(root)),
+        gpus=(*_read_nvidia(run or run_command), *_read_amd(root)),
         available_bytes=memory.get("MemAvailable"),
         disk_bytes=_free(folder),
         temperature_c=_read_temperature(root),
@@ -119,9 +119,10 @@ def _read_features(cpu: str) -> frozenset[str]:
     return frozenset(_FEATURES) & frozenset(listed)
 
 
-def _run(command: tuple[str, ...]) -> str:
+def run_command(command: tuple[str, ...]) -> str:
+    """As `Run`."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_NVIDIA_TIMEOUT_S, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout if done.returncode == 0 else ""
