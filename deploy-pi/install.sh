@@ -138,7 +138,7 @@ verify_sums() {
 }
 
 verify_machine() {
-  local suite machine python free
+  local suite machine python
   command -v systemd-sysusers >/dev/null || [ -n "$root" ] || refuse "systemd is missing"
   [ "$(field name)" = "$NAME" ] || refuse "$bundle is a bundle of something else"
   suite=$(this_suite)
@@ -146,8 +146,23 @@ verify_machine() {
   python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || refuse "python3 is missing"
   [ "$suite/$machine/$python" = "$(field suite)/$(field architecture)/$(field python)" ] ||
     refuse "this bundle is for $(field suite) on $(field architecture) with Python $(field python), and this is $suite on $machine with Python $python"
+}
+
+# Models are large and outlive versions: only those that differ are taken.
+new_models() {
+  local model
+  models=()
+  for model in "$bundle"/models/*/; do
+    [ ! -d "$model" ] || diff -rq "$model" "$state/models/$(basename "$model")" >/dev/null 2>&1 || models+=("${model%/}")
+  done
+}
+
+verify_room() {
+  local free need
   free=$(df --output=avail -k "$root/" | tail -n1)
-  [ "$free" -ge "$(field disk_kib)" ] || refuse "$(($(field disk_kib) / 1024)) MiB of disk are needed, and $((free / 1024)) are free"
+  need=$(du -skc --apparent-size "${models[@]}" /dev/null | tail -n1 | cut -f1)
+  need=$((need + $(field disk_kib)))
+  [ "$free" -ge "$need" ] || refuse "$((need / 1024)) MiB of disk are needed, and $((free / 1024)) are free"
 }
 
 # Of the bundle's Debian packages, those that this system lacks: apt itself must find nothing to object.
@@ -183,6 +198,8 @@ install_version() {
       verify_signature
       verify_sums
       verify_machine
+      new_models
+      verify_room
       missing_debs
       id=$(field version)+$(sha256sum "$bundle/SHA256SUMS" | cut -c1-8) ;;
     network)
@@ -197,6 +214,7 @@ install_version() {
     [ "$source" = network ] || [ ${#debs[@]} = 0 ] || act "install ${#debs[@]} Debian packages" install_debs
     act "install version $id" build "$version"
   fi
+  [ "$source" = network ] || [ ${#models[@]} = 0 ] || act "take ${models[*]##*/} along" take_models
   act "make user, folders and settings" settle "$version"
   if [ "$(readlink "$opt/current" 2>/dev/null)" = "versions/$id" ]; then
     act "keep version $id, which is in use" activate
@@ -238,7 +256,6 @@ build() {
     PYTHONPATH=$scratch/pip "$version/venv/bin/python" -m pip --quiet --isolated --disable-pip-version-check install --no-index --no-deps \
       --no-cache-dir --find-links "$bundle/wheels" --require-hashes --requirement "$bundle/wheels/requirements.txt" ||
       broke "pip could not install the wheels; the version in use is untouched"
-    take_models
   fi
   mkdir "$version/bin"
   ln -s ../venv/bin/edge-assistant "$version/bin/edge-assistant"
@@ -271,19 +288,15 @@ try() {
   say "  asked for a timer, it says: $(tail -n1 "$scratch/answer")"
 }
 
-# Models are large and outlive versions: replaced only where they differ.
 take_models() {
-  local model name
-  for model in "$bundle"/models/*/; do
-    [ -d "$model" ] || return 0
-    name=$(basename "$model")
-    diff -rq "$model" "$state/models/$name" >/dev/null 2>&1 && continue
-    mkdir -p "$state/models"
-    rm -rf "$state/models/.$name.new"
-    cp -r "$model" "$state/models/.$name.new"
+  local model to=$state/models
+  for model in "${models[@]}"; do
+    mkdir -p "$to"
+    rm -rf "$to/.new"
+    cp -r "$model" "$to/.new"
     flush
-    rm -rf "$state/models/$name"
-    mv "$state/models/.$name.new" "$state/models/$name"
+    rm -rf "${to:?}/$(basename "$model")"
+    mv "$to/.new" "$to/$(basename "$model")"
   done
 }
 

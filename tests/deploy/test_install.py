@@ -102,8 +102,10 @@ def test_a_life(bundle, key, board, tmp_path):
     install(board, "rollback")
     assert in_use(board, "previous") == first
 
+    (bundle / "models/tiny/manifest.json").write_text('{"better": true}\n')
     third = another(bundle, key, tmp_path / "third", "0.1.2")
-    install(board, "--offline", third)
+    assert "take tiny along" in install(board, "--offline", third).stdout
+    assert "better" in (board / "var/lib/edge-assistant/models/tiny/manifest.json").read_text()
     assert sorted(path.name.partition("+")[0] for path in (board / "opt/edge-assistant/versions").iterdir()) == ["0.1.1", "0.1.2"]
 
     full = tree(board)
