@@ -51,4 +51,5 @@ class Led:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Off."""
         if self._light is not None:
+            self._light.off()
             self._light.close()
