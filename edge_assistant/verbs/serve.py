@@ -4,6 +4,7 @@ import argparse
 import faulthandler
 import logging
 import os
+import signal
 import sys
 from contextlib import redirect_stdout
 
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> None:
     from edge_assistant.timeline import Moment  # noqa: PLC0415
     from edge_assistant.voice import EspeakVoice  # noqa: PLC0415
 
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # while it starts: the configuration is read after that anyway
     faulthandler.enable()  # a watchdog's SIGABRT leaves every thread's stack in the journal
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JournalFormatter("%(message)s"))

@@ -151,13 +151,17 @@ def test_a_configuration_is_read_again_and_a_bad_one_is_refused(room, tmp_path):
         file.write_text('[talk]\nmode = "wake"\nwake_word = "no such word"\n')  # only the detector knows that it is bad
         manager.process.send_signal(signal.SIGHUP)
         manager.until(lambda: [0.0] if len(manager.errors) == 2 else [], 20, "a second refusal")
-        answers(room, tape)
+        file.write_text('[talk]\nmode = "button"\n[service]\nannounce = false\n')  # nobody has looked for a button yet
+        manager.process.send_signal(signal.SIGHUP)
+        assert "no button" in manager.wait_for_error("does not work")
+        manager.wait_for("READY=1", 2)
+        answers(room, tape)  # as before
         quiet(tape)
         file.write_text('[talk]\nmicrophone = "pulse:other"\nmodel = "e2b"\n[service]\nannounce = false\n')
         manager.process.send_signal(signal.SIGHUP)
-        manager.wait_for("RELOADING=1")
-        assert manager.count("MONOTONIC_USEC=") == 1
-        manager.wait_for("READY=1", 2)
+        manager.wait_for("RELOADING=1", 2)
+        assert manager.count("MONOTONIC_USEC=") == 2
+        manager.wait_for("READY=1", 3)
         manager.wait_for("STATUS=listening (pulse:other")
         assert "talk.model = e2b is taken up at the next start only" in "".join(manager.errors)
         assert manager.process.pid == pid

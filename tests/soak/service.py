@@ -174,7 +174,7 @@ class Unheard(Exception):
 
 
 def ask(room, tape, within_s=20.0):
-    """Ask for a timer; how many seconds after the last sample of the question the answer began, and where on the tape it was asked.
+    """Ask for a timer; how many seconds after the question's last sample the answer began, and where on the tape it was asked.
 
     Both are on the tape's clock, however late this program is.
     """
