@@ -35,11 +35,15 @@ class Toolbox:
         """
         self._tools: dict[str, Tool] = {}
         wanted = switched or {}
+        names = set[str]()
         for each in tools:
-            if each.name in self._tools:
+            if each.name in names:
                 raise ValueError(f"two tools are called {each.name}")
+            names.add(each.name)
             if wanted.get(each.name, each.risk is not Risk.OFF):
                 self._tools[each.name] = each
+        for unknown in sorted(wanted.keys() - names):
+            log.warning("the configuration names a tool %s, which is not here; there are %s", unknown, ", ".join(sorted(names)))
         self._run: _Run | None = None
         self._left: dict[str, _Run] = {}
         """Runs that were not waited for."""
