@@ -306,15 +306,17 @@ class Timers:
         try:
             before = Now(kept["elapsed_s"], kept["boot"], kept["wall_s"], datetime.min, kept["trusted"])
             off_s = _time_between(before, now)
-            lines = cast(list[Mapping[str, Any]], [*kept["running"], *kept["ringing"]])
-            self._entries = [_entry(line, before, now, off_s) for line in lines]
+            running, ringing = (cast(list[Mapping[str, Any]], kept[state]) for state in ("running", "ringing"))
+            self._entries = [_entry(line, before, now, off_s) for line in running]
+            self._ringing = [_ring(_entry(line, before, now, off_s), now) for line in ringing]
         except (KeyError, TypeError, ValueError) as error:
             log.error("what was kept of timers and alarms cannot be read: %s", error)
             return
+        self._notices = [Due(each.text) for each in self._ringing]
         doubtful = [each for each in self._entries if off_s is None or (isinstance(each, Alarm) and not now.trusted)]
         if doubtful and before.boot != now.boot:
             self._notices.append(Due(UNSURE, "error"))
-        if self._entries:
+        if self._entries or self._ringing:
             self._keep(now)
 
 
