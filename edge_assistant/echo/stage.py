@@ -12,8 +12,12 @@ from edge_assistant.runtime import Pcm
 STRATEGIES = tuple(CANCELLERS)
 AUDIBLE = 1e-3
 """Peak of what is played below which it is the hum that keeps an amplifier awake."""
-REST = frames(2000)
+REST = frames(1000)
 """Frames of silence from the loudspeaker after which the canceller rests: nobody can hear an echo of so long ago."""
+QUIET = frames(320)
+"""Frames in which nobody speaks, after which it may stop to hold sound back: the 16 ms that it holds are dropped."""
+SPEECH = 0.2
+"""Probability from which somebody may speak."""
 
 
 class Echo:
@@ -35,7 +39,10 @@ class Echo:
         self._canceller: Canceller = CANCELLERS[strategy]()
         self._guard = EchoGuard(guard or GuardConfig(half_duplex=strategy == "half-duplex"))
         self._late = np.zeros(self._canceller.delay_samples, np.float32)
-        self._silent = 0
+        self._silent = self._quiet = 0
+        """Frames since we were heard, and since the user was."""
+        self._prompt = False
+        """It rests, and holds nothing back."""
         self._cleaned = self._far = np.zeros(FRAME_SAMPLES, np.float32)
 
     def played(self, pcm: Pcm, rate_hz: int) -> None:
@@ -47,13 +54,16 @@ class Echo:
         self._far = self.reference.read(number)
         self.reference.listen(near, self._far)
         self._silent = 0 if np.abs(self._far).max() > AUDIBLE else self._silent + 1
+        resting = self._silent > REST
+        self._prompt = resting and (self._prompt or self._quiet >= QUIET)
         late = np.concatenate([self._late, near])
         self._late = late[FRAME_SAMPLES:]
-        self._cleaned = late[:FRAME_SAMPLES] if self._silent > REST else self._canceller(near, self._far)
+        self._cleaned = near if self._prompt else late[:FRAME_SAMPLES] if resting else self._canceller(near, self._far)
         return self._cleaned
 
     def guard(self, probability: float) -> float:
         """The probability that the frame cleaned last is the user's speech, from the probability that it is speech."""
+        self._quiet = 0 if probability >= SPEECH else self._quiet + 1
         return self._guard.step(self._cleaned, self._far, probability, echo_free=self.reference.echo_free)
 
     @property

@@ -38,6 +38,7 @@ class Server:
             "PULSE_STATE_PATH": str(runtime),
             "PULSE_COOKIE": str(runtime / "cookie"),
             "PULSE_SERVER": f"unix:{runtime}/native",
+            "XDG_STATE_HOME": str(self._folder / "state"),  # nobody's timers ring here, nor ours elsewhere
         }
         runtime.mkdir()
 

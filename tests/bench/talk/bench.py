@@ -160,7 +160,7 @@ def turns(options: argparse.Namespace) -> dict[str, Any]:
         "delay_p90_ms": round(float(np.quantile(delays, 0.9))),
         "delay_over_wait_p50_ms": round(float(np.median(np.array(delays[: len(waits)]) - waits[: len(delays)]))),
         "ran_dry": sum("ran dry" in line for line in program.lines),
-        **{f"{part}_p50_ms": round(float(np.median([each[part] for each in parts]))) for part in parts[0]},
+        "delay_parts_p50_ms": {part: round(float(np.median([each[part] for each in parts]))) for part in parts[0]},
         "word_error_rate": None if wer is None else round(wer, 3),
     }
 
@@ -440,7 +440,15 @@ def main() -> None:
         if options.json:
             print(json.dumps({"measure": name, **found}), flush=True)
         else:
-            print(f"{name}: " + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in found.items()), flush=True)
+            parts = found.pop("delay_parts_p50_ms", None)
+            print(f"{name}: {words(found)}", flush=True)
+            if parts:
+                print(f"where the delay goes, p50 in ms: {words(parts)}", flush=True)
+
+
+def words(values: dict[str, Any]) -> str:
+    """For people."""
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items())
 
 
 if __name__ == "__main__":
