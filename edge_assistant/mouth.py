@@ -23,7 +23,8 @@ class SpeakingMouth:
 
     def __init__(self, voice: Voice, speaker: Speaker) -> None:
         self._voice, self._speaker = voice, speaker
-        self._prepared: tuple[str, Pcm] = ("", np.zeros(0, np.float32))
+        self._prepared: tuple[str, float, Pcm] = ("", 0.0, np.zeros(0, np.float32))
+        """A sentence, the pace at which it is spoken, and its sound."""
         self._sounds = {make.__name__: make(speaker.rate_hz) for make in SOUNDS}
 
     def open(self) -> None:
@@ -32,18 +33,19 @@ class SpeakingMouth:
 
     def say(self, reply: int, text: str) -> Iterator[None]:
         """Speak a sentence; yields while the queue is full. Raises VoiceError."""
-        if self._prepared[0] != text:
+        if self._prepared[:2] != (text, self._voice.pace):
             self.prepare(text)
-        yield from self._play(reply, self._prepared[1])
+        yield from self._play(reply, self._prepared[2])
 
     def prepare(self, text: str) -> None:
         """Have a sentence ready, which may be the next one to be spoken. Raises VoiceError."""
+        pace = self._voice.pace
         pcm, rate_hz = self._voice.say(text)
         loud = np.flatnonzero(np.abs(pcm) > SILENT)
         pcm = pcm[loud[0] :] if len(loud) else pcm  # silence in front (espeak-ng: 50 ms before a T) is time that we wait
         if rate_hz != self._speaker.rate_hz:
             pcm = soxr.resample(pcm, rate_hz, self._speaker.rate_hz)
-        self._prepared = (text, pcm)
+        self._prepared = (text, pace, pcm)
 
     def sound(self, reply: int, name: str) -> Iterator[None]:
         """Sound one of SOUNDS as a part of a reply."""

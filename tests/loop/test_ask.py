@@ -32,6 +32,7 @@ class TestVoice:
     """As long as a short sentence."""
 
     __test__ = False
+    pace = 1.0
 
     def open(self):
         pass

@@ -19,6 +19,8 @@ SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
 class Voice:
     """Every sentence is a tenth of a second."""
 
+    pace = 1.0
+
     def open(self): ...
     def close(self): ...
     def say(self, text):

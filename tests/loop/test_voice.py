@@ -77,6 +77,8 @@ def test_without_the_library_there_is_one_clear_line(monkeypatch):
 
 def test_the_mouth_resamples_for_the_device():
     class Tone:
+        pace = 1.0
+
         def say(self, text):
             return np.sin(np.arange(22_050) / 22_050 * 2 * np.pi * 440).astype(np.float32), 22_050
 
@@ -95,6 +97,8 @@ def test_the_bell():
 
 class LateVoice:
     """Half a second of silence before a tenth of sound."""
+
+    pace = 1.0
 
     def say(self, text):
         return np.concatenate([np.zeros(8000), np.full(1600, 0.5), np.zeros(800)]).astype(np.float32), 16_000

@@ -87,10 +87,15 @@ class Loudness(NullSink):
 class Talk:
     """What happened."""
 
-    def __init__(self, tmp_path, monkeypatch, *replies, config=None, session=None, root=None, folder=None, mute=None):
+    def __init__(self, tmp_path, monkeypatch, *replies, config=None, session=None, root=None, folder=None, mute=None, run=None):
         wav = tmp_path / "speech.wav"
         sf.write(wav, np.full(16_000, 0.1, np.float32), 16_000)
-        more = {"mute": mute, **({"folder": folder} if folder else {}), **({"root": root} if root else {})}
+        more = {
+            "mute": mute,
+            **({"folder": folder} if folder else {}),
+            **({"root": root} if root else {}),
+            **({"run": run} if run else {}),
+        }
         monkeypatch.setattr(ask_module, "open_equipment", partial(open_equipment, **more))
         self.moments, self.voice, self.sink = [], Tone(), Loudness()
         self.session = session or Parrot(replies)
