@@ -390,7 +390,7 @@ network_prepare() {
 }
 
 network_build() {
-  local version=$1 package wanted=(libespeak-ng1 libportaudio2 libspeexdsp1 python3-lgpio python3-venv) new=()
+  local version=$1 package wanted=(libespeak-ng1 libportaudio2 libspeexdsp1 alsa-utils python3-venv) new=()
   if [ -z "$root" ]; then
     for package in "${wanted[@]}"; do
       [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || new+=("$package")
