@@ -107,7 +107,8 @@ def run(monkeypatch):
         monkeypatch.setattr(Microphone, "script", script)
         moments, told = [], []
         vad = options.pop("vad", lambda pcm: float(pcm.any()))
-        parts = Parts(ScriptedSession(["Hello.<turn|>"] * 9), vad, Voice(), moments.append)
+        replies = options.pop("replies", ["Hello.<turn|>"] * 9)
+        parts = Parts(ScriptedSession(replies), vad, Voice(), moments.append)
         talk(TalkConfig(**{"echo": "half-duplex"} | options), parts, Host(ready=lambda *devices: told.append(devices)))
         return moments, told, Sink.made
 
@@ -123,6 +124,16 @@ def test_every_frame_drives_the_loudspeaker_that_is_not_there(run):
 def test_the_amplifier_is_woken_when_a_turn_begins_and_only_then(run):
     _, _, sink = run("." * 20 + "#" * 20 + "." * 30)
     assert sink.wakes == 1
+
+
+@pytest.mark.parametrize("button", [True, False])
+def test_the_microphone_is_muted_by_voice_only_where_a_button_unmutes_it(run, monkeypatch, button):
+    monkeypatch.setattr(Keys, "present", button)
+    call = "<|tool_call>call:mute_microphone{}<tool_call|><|tool_response>"
+    moments, _, _ = run("." * 20 + "#" * 20 + "." * 60, replies=[call, "It is off.<turn|>"])
+    assert Microphone.made.muted is button
+    (response,) = [moment.more["response"] for moment in moments if moment.event == "tool_response"]
+    assert ("error" in response) is not button
 
 
 def test_what_is_played_reaches_the_canceller(run, monkeypatch):
