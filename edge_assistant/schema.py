@@ -191,8 +191,11 @@ def _key(where: str, name: str, hint: object, default: Setting, doc: str, *, req
 
 
 def docs(section: type[Any]) -> dict[str, str]:
-    """The docstring after each field: Python does not keep them, the source does."""
-    tree = ast.parse(inspect.cleandoc(inspect.getsource(section)))
+    """The docstring after each field: Python does not keep them, the source does. Without that, the names must do."""
+    try:
+        tree = ast.parse(inspect.cleandoc(inspect.getsource(section)))
+    except OSError:
+        return {each.name: each.name for each in fields(section)}
     body = cast(ast.ClassDef, tree.body[0]).body
     found: dict[str, str] = {}
     for before, after in pairwise(body):

@@ -16,6 +16,8 @@ SPARE_BYTES = 256 << 20
 LEAST_DISK_BYTES, LOW_DISK_BYTES = 16 << 20, 256 << 20
 EARLIEST_YEAR, LATEST_YEAR = 2025, 2100
 """A clock that says another year has never been set."""
+FLAT_UV = 2_000_000
+"""A cell of 3 V gives less only when it is empty, or not there."""
 _BEFORE_HOT_C = 7
 _SINCE_BOOT = {16: "under-voltage", 17: "a capped frequency", 18: "throttling", 19: "the soft limit of temperature"}
 """Bits of the firmware's `get_throttled`: what has happened since the machine was started."""
@@ -88,10 +90,10 @@ def check_heat_and_supply(patient: Patient) -> Iterator[Finding]:
 def check_clock(patient: Patient, now: datetime | None = None) -> Iterator[Finding]:
     """Can the time of day be trusted? `now`: of this machine, if not given."""
     now = now or datetime.now()
-    clocks = sorted(path.name for path in patient.root.glob("sys/class/rtc/rtc*"))
+    clocks = sorted(path.name for path in patient.root.glob("sys/class/rtc/rtc*") if not _is_flat(patient, path.name))
     synchronised = (patient.root / "run/systemd/timesync/synchronized").exists() or _chrony(patient)
     sources = [*clocks, *(["set by the network"] if synchronised else [])]
-    looked = "the year, /sys/class/rtc, /run/systemd/timesync, chronyc"
+    looked = "the year, /sys/class/rtc and its battery, /run/systemd/timesync, chronyc"
     set_it = "set it: sudo date -s '2026-01-31 12:34'"
     if not EARLIEST_YEAR <= now.year <= LATEST_YEAR:
         yield Finding("clock", Verdict.FAULT, looked, f"it says {now:%Y-%m-%d}: it was never set", set_it)
@@ -102,6 +104,12 @@ def check_clock(patient: Patient, now: datetime | None = None) -> Iterator[Findi
         )  # fmt: skip
     else:
         yield Finding("clock", Verdict.WELL, looked, f"{now:%Y-%m-%d %H:%M}, {', '.join(sources)}")
+
+
+def _is_flat(patient: Patient, clock: str) -> bool:
+    """A Raspberry Pi 5 has a clock, and no battery unless one was fitted; others do not tell."""
+    microvolts = patient.read(f"sys/class/rtc/{clock}/battery_voltage").strip()
+    return microvolts.isdigit() and int(microvolts) < FLAT_UV
 
 
 def _chrony(patient: Patient) -> bool:

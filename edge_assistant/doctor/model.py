@@ -9,6 +9,7 @@ import numpy as np
 
 from edge_assistant.doctor.finding import Finding, Patient, Verdict, fault
 from edge_assistant.echo import Echo
+from edge_assistant.echo.system import find_cancelled
 from edge_assistant.end_of_turn import EndOfTurn
 from edge_assistant.errors import BundleError, EdgeAssistantError
 from edge_assistant.frames import FRAME_SAMPLES, SAMPLE_RATE_HZ
@@ -102,8 +103,7 @@ def check_extras(patient: Patient) -> Iterator[Finding]:
     looked = "the installed packages"
     yield Finding("extras", Verdict.WELL, looked, f"installed: {', '.join(here) or 'none'}")
     wanted: list[tuple[str, Callable[[], object]]] = []
-    if talk.echo != "system":  # a sound server's canceller is looked for when a conversation begins
-        wanted.append((f"echo = {talk.echo}", lambda: Echo(talk.echo)))
+    wanted.append((f"echo = {talk.echo}", find_cancelled if talk.echo == "system" else lambda: Echo(talk.echo)))
     if talk.mode == "wake":
         wanted.append((f"wake_word = {talk.wake_word}", lambda: WakeWord(talk.wake_word)))
     if talk.end_of_turn:

@@ -13,7 +13,7 @@ examples:
   edge-assistant config check                  # everything that would be read now
   edge-assistant config check new.toml         # one file
   edge-assistant config path                   # which files are read
-  edge-assistant config default > ~/.config/edge-assistant/config.toml
+  mkdir -p ~/.config/edge-assistant && edge-assistant config default > ~/.config/edge-assistant/config.toml
 
 exit status: 0 if all is well, 2 if something is wrong
 """

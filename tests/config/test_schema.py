@@ -122,6 +122,14 @@ def test_a_field_without_a_docstring_is_refused():
         keys(Bare)
 
 
+def test_without_its_source_names_must_do():
+    made = {"__name__": "made"}
+    exec(
+        "from dataclasses import dataclass\n@dataclass\nclass Made:\n    'Of no file.'\n    name: str = 'x'\n    'A text.'", made
+    )
+    assert keys(made["Made"])["name"].doc == "name"
+
+
 def test_a_field_of_another_type_is_refused():
     @dataclass(frozen=True)
     class Odd:

@@ -26,6 +26,7 @@ PI_5 = {
     "sys/class/hwmon/hwmon3/in0_lcrit_alarm": "0\n",
     "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled": "0\n",
     "sys/class/rtc/rtc0/name": "rpi-rtc soc@107c000000:rpi_rtc\n",
+    "sys/class/rtc/rtc0/battery_voltage": "3070082\n",
     "run/systemd/timesync/synchronized": "",
 }
 
@@ -82,7 +83,8 @@ def test_heat_and_supply(pi, *, files, check, verdict, found, mend):
     assert bool(finding.mend) == bool(mend)
 
 
-RTC, SYNCHRONISED = "sys/class/rtc/rtc0/name", "run/systemd/timesync/synchronized"
+RTC, SYNCHRONISED = "sys/class/rtc/rtc0/battery_voltage", "run/systemd/timesync/synchronized"
+FLAT = {RTC: "120000\n"}
 CHRONY = "Reference ID    : C0A80101 (192.168.1.1)\nStratum         : 3\nLeap status     : {}\n"
 
 
@@ -90,11 +92,12 @@ CHRONY = "Reference ID    : C0A80101 (192.168.1.1)\nStratum         : 3\nLeap st
     ("now", "files", "chrony", "verdict", "found"),
     [
         (NOON, {}, "", Verdict.WELL, "rtc0, set by the network"),
-        (NOON, {RTC: None}, "", Verdict.WELL, "set by the network"),
+        (NOON, FLAT, "", Verdict.WELL, ", set by the network"),
+        (NOON, {RTC: None, SYNCHRONISED: None}, "", Verdict.WELL, "rtc0"),
         (NOON, {SYNCHRONISED: None}, "", Verdict.WELL, "rtc0"),
-        (NOON, {RTC: None, SYNCHRONISED: None}, CHRONY.format("Normal"), Verdict.WELL, "set by the network"),
-        (NOON, {RTC: None, SYNCHRONISED: None}, CHRONY.format("Not synchronised"), Verdict.WARNING, "nothing keeps it"),
-        (NOON, {RTC: None, SYNCHRONISED: None}, "", Verdict.WARNING, "nothing keeps it"),
+        (NOON, {**FLAT, SYNCHRONISED: None}, CHRONY.format("Normal"), Verdict.WELL, "set by the network"),
+        (NOON, {**FLAT, SYNCHRONISED: None}, CHRONY.format("Not synchronised"), Verdict.WARNING, "nothing keeps it"),
+        (NOON, {**FLAT, SYNCHRONISED: None}, "", Verdict.WARNING, "nothing keeps it"),
         (datetime(1970, 1, 1, 0, 3), {}, "", Verdict.FAULT, "never set"),
         (datetime(2106, 2, 7), {}, "", Verdict.FAULT, "never set"),
     ],

@@ -11,6 +11,7 @@ from server import INSTALLED
 
 from edge_assistant.config import Config, Talk
 from edge_assistant.doctor.finding import Patient, Verdict
+from edge_assistant.doctor.model import check_extras
 from edge_assistant.doctor.sound import check_loudspeaker, check_microphone
 
 pytestmark = pytest.mark.skipif(not INSTALLED, reason="no PulseAudio")
@@ -94,3 +95,9 @@ def test_a_device_that_is_not_there(room):
 
 def test_a_voice_that_is_not_there_is_told_once(room):
     assert by_check(check_loudspeaker(Patient(Config(talk=Talk(voice="nightingale"))))).keys() == {"loudspeaker"}
+
+
+def test_a_canceller_that_the_server_has_not_loaded(room):
+    told = by_check(check_extras(Patient(Config(talk=Talk(echo="system")))))
+    assert told["echo = system"].verdict is Verdict.FAULT
+    assert "pactl load-module module-echo-cancel" in told["echo = system"].mend
