@@ -194,7 +194,7 @@ def docs(section: type[Any]) -> dict[str, str]:
     """The docstring after each field: Python does not keep them, the source does. Without that, the names must do."""
     try:
         tree = ast.parse(inspect.cleandoc(inspect.getsource(section)))
-    except OSError:
+    except (OSError, TypeError):
         return {each.name: each.name for each in fields(section)}
     body = cast(ast.ClassDef, tree.body[0]).body
     found: dict[str, str] = {}
