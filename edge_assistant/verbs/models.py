@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +157,11 @@ def _build(args: argparse.Namespace) -> None:
 
 
 def _tell(args: argparse.Namespace, name: str, bundle: "Bundle") -> None:
-    print(json.dumps(_about(name, bundle)) if args.json else bundle.folder)
+    if args.json:
+        print(json.dumps(_about(name, bundle)))
+        return
+    print(bundle.folder)
+    print(f"edge-assistant: `edge-assistant tune {name}` measures how it runs best on this machine", file=sys.stderr)
 
 
 def _about(name: str, bundle: "Bundle") -> dict[str, Any]:

@@ -16,7 +16,7 @@ from edge_assistant.runtimes.prepared import prepared_bytes
 @pytest.fixture
 def built(models: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     assert main(["models", "build", str(checkpoint), "--name", "e2b"]) == 0
-    capsys.readouterr()
+    assert "`edge-assistant tune e2b`" in capsys.readouterr().err.splitlines()[-1]
     return models
 
 
