@@ -25,26 +25,35 @@ SAID = "This is how I sound."
 
 
 def check_permissions(patient: Patient) -> Iterator[Finding]:
-    """May this user use the sound cards, and the pins that are configured?"""
+    """May the service, or where it does not run this user, use the sound cards, and the pins that are configured?"""
     sound = sorted(patient.root.glob("dev/snd/pcm*"))
-    yield _permission("group audio", sound, "/dev/snd", "no sound card", "audio")
+    yield _permission(patient, "group audio", sound, "/dev/snd", "no sound card")
     if patient.pins:
-        yield _permission("group gpio", sorted(patient.root.glob("dev/gpiochip*")), "/dev/gpiochip*", "no pins here", "gpio")
+        yield _permission(patient, "group gpio", sorted(patient.root.glob("dev/gpiochip*")), "/dev/gpiochip*", "no pins here")
 
 
-def _permission(check: str, nodes: list[Path], looked: str, none: str, usual: str) -> Finding:
+def _permission(patient: Patient, check: str, nodes: list[Path], looked: str, none: str) -> Finding:
     if not nodes:
         return Finding(check, Verdict.ABSENT, looked, none)
-    closed = [node for node in nodes if not os.access(node, os.R_OK | os.W_OK)]
+    pid = patient.service_pid
+    whose = "the service" if pid else "this user"
+    user, mend = ("edge-assistant", "start it again") if pid else ("$USER", "log in again")
+    closed = [node for node in nodes if not (_may_service(patient, node) if pid else os.access(node, os.R_OK | os.W_OK))]
     if not closed:
-        return Finding(check, Verdict.WELL, looked, f"this user may use all {len(nodes)}")
-    group = _group(closed[0]) or usual
-    found = (
-        f"this user may not use {closed[0].name} and {len(closed) - 1} more"
-        if closed[1:]
-        else f"this user may not use {closed[0].name}"
-    )
-    return Finding(check, Verdict.FAULT, looked, found, f"sudo usermod -aG {group} $USER, then log in again")
+        return Finding(check, Verdict.WELL, looked, f"{whose} may use all {len(nodes)}")
+    group = _group(closed[0]) or check.removeprefix("group ")
+    found = f"{whose} may not use {', '.join(node.name for node in closed)}"
+    return Finding(check, Verdict.FAULT, looked, found, f"sudo usermod -aG {group} {user}, then {mend}")
+
+
+def _may_service(patient: Patient, node: Path) -> bool:
+    """By the user and the groups of its process."""
+    words = [line.split() for line in patient.read(f"proc/{patient.service_pid}/status").splitlines()]
+    told = {parts[0]: parts[1:] for parts in words if parts}
+    user, groups, status = told.get("Uid:", ["", ""])[1], told.get("Groups:", []), node.stat()
+    if user in ("0", str(status.st_uid)):
+        return user == "0" or status.st_mode & 0o600 == 0o600
+    return status.st_mode & 0o006 == 0o006 or (str(status.st_gid) in groups and status.st_mode & 0o060 == 0o060)
 
 
 def _group(node: Path) -> str:

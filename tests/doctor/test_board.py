@@ -185,7 +185,7 @@ def test_what_this_user_may_not_use():
         )  # fmt: skip
     lines = [line.split("|") for line in told.stdout.splitlines()]
     assert [line[:2] for line in lines] == [["group audio", "FAULT"], ["group gpio", "FAULT"], ["disk", "WARNING"]], told.stderr
-    assert "pcmC0D0c and 1 more" in lines[0][2]
+    assert "pcmC0D0c, pcmC0D0p" in lines[0][2]
     assert "usermod -aG root" in lines[0][3]  # the group that these files have
     assert "timers do not outlive a restart" in lines[2][2]
 
@@ -197,6 +197,35 @@ def test_what_root_may_use_and_what_is_not_there(tmp_path):
     for config in (Config(talk=Talk(talk_pin=4)), Config(switches={"pump": Switch(17)}), Config(service=Service(led_pin=4))):
         told = verdicts(check_permissions(Patient(config, tmp_path)))
         assert told == {"group audio": Verdict.WELL, "group gpio": Verdict.ABSENT}
+
+
+STATUS = "Name:\tedge-assistant\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t997\t997\t997\t997\nGroups:\t{groups} \n"
+
+
+@pytest.mark.parametrize(
+    ("uid", "groups", "mode", "verdict"),
+    [
+        (997, "{gid} 997", 0o660, Verdict.WELL),
+        (997, "997", 0o660, Verdict.FAULT),
+        (997, "{gid} 997", 0o640, Verdict.FAULT),
+        (997, "997", 0o666, Verdict.WELL),
+        (0, "0", 0o600, Verdict.WELL),
+    ],
+)
+def test_what_the_services_user_may_use(tmp_path, uid, groups, mode, verdict):
+    node = tmp_path / "dev" / "snd" / "pcmC0D0c"
+    node.parent.mkdir(parents=True)
+    node.touch()
+    if os.geteuid() == 0:
+        os.chown(node, 1, 29)  # Debian's audio
+    node.chmod(mode)
+    (tmp_path / "proc" / "71").mkdir(parents=True)
+    gid = node.stat().st_gid
+    (tmp_path / "proc" / "71" / "status").write_text(STATUS.format(uid=uid, groups=groups.format(gid=gid)))
+    (finding,) = check_permissions(Patient(Config(), tmp_path, service={"MainPID": "71"}))
+    assert finding.verdict is verdict
+    assert finding.found.startswith("the service may ")
+    assert ("edge-assistant, then start it again" in finding.mend) == (verdict is Verdict.FAULT)
 
 
 def test_the_worst():
