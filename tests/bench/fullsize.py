@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -102,14 +103,18 @@ def _write_tensors(writer: Any, tensors: list[tuple[str, tuple[int, ...]]], own:
 
 
 def _tile(name: str, dims: tuple[int, ...], kind: Any) -> Any:
-    """The first rows of a tensor; the others repeat them."""
+    """The first rows of a tensor; the others repeat them, and other tensors of its shape are the same."""
     if not dims:
         return np.array([-6.0 if name.endswith("min") else 6.0], np.float32)
     if len(dims) == 1:
         return np.ones(dims, np.float32)
-    width = int(np.prod(dims[1:]))
-    random = np.random.default_rng(len(name))
-    values = random.standard_normal((min(dims[0], max(1, (1 << 20) // width)), *dims[1:]), np.float32) / np.sqrt(width)
+    return _noise((min(dims[0], max(1, (1 << 20) // int(np.prod(dims[1:])))), *dims[1:]), kind)
+
+
+@cache
+def _noise(dims: tuple[int, ...], kind: Any) -> Any:
+    width, random = int(np.prod(dims[1:])), np.random.default_rng(0)
+    values = random.standard_normal(dims, np.float32) / np.sqrt(width)
     return values if kind == Kind.F32 else blocks(values, kind, random)
 
 
