@@ -227,7 +227,7 @@ class Assistant:
         if heard.woke:
             self._step(Woken())
         self._listen(frame.number, heard)
-        if heard.stopped:
+        if heard.stopped and self.turn.can_stop:  # said with nothing to stop it is for the model, which may know a reply
             self._step(Stopped())
         self._rest()
         for due in self._due():

@@ -15,13 +15,14 @@ from edge_assistant.attention import AttentionConfig
 from edge_assistant.audio_record import AudioRecord
 from edge_assistant.button import Button, GpioButtons, KeyButtons
 from edge_assistant.config import Config
-from edge_assistant.ears import EchoEars, Heard, PlainEars, Spot
+from edge_assistant.ears import EchoEars, Heard, PlainEars, Spot, SpotSaid
 from edge_assistant.echo import Echo
 from edge_assistant.echo.system import find_cancelled
 from edge_assistant.endpoint import EndpointConfig
 from edge_assistant.equipment import open_equipment
 from edge_assistant.errors import UsageError
 from edge_assistant.frames import Due, Event, Frame, Muted, Released, Spoken, Stopped, Woken, frames
+from edge_assistant.hearing import HearingConfig
 from edge_assistant.journal import Journal
 from edge_assistant.line import Changed
 from edge_assistant.microphone import FRAME_S, Microphone
@@ -59,6 +60,8 @@ class TalkConfig:
     """Strategy against our own echo."""
     endpoint: EndpointConfig = field(default_factory=EndpointConfig)
     attention: AttentionConfig = field(default_factory=AttentionConfig)
+    hearing: HearingConfig | None = field(default_factory=HearingConfig)
+    """What is heard well enough; None answers everything."""
     journal: Path | None = None
     record_audio: Path | None = None
     pins: dict[Button, int] = field(default_factory=dict[Button, int])
@@ -78,6 +81,7 @@ class Parts:
     voice: Voice
     show: Callable[[Moment], None]
     wake: Spot | None = None
+    stop: SpotSaid | None = None
     judge: Callable[[Pcm], float] | None = None
     prefixes: Path | None = None
     """Folder that keeps what this model's cache holds after a system turn."""
@@ -123,7 +127,9 @@ def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
         observers: list[Callable[[Event, list[Command]], None]] = []
         if config.journal:
             judged = parts.judge is not None
-            journal = stack.enter_context(Journal(config.journal, config.endpoint, config.attention, judged=judged))
+            journal = stack.enter_context(
+                Journal(config.journal, config.endpoint, config.attention, hearing=config.hearing, judged=judged)
+            )
             recorders.append(journal.record)
             observers.append(journal.observe)
         if config.record_audio:
@@ -169,7 +175,7 @@ def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
 
         assistant = stack.enter_context(
             Assistant(
-                ears=EchoEars(PlainEars(parts.vad, parts.wake), echo),
+                ears=EchoEars(PlainEars(parts.vad, parts.wake, parts.stop), echo),
                 brain=make_brain(parts.session, tools, parts.prefixes),
                 mouth=SpeakingMouth(parts.voice, speaker),
                 use=tools.use,
@@ -181,6 +187,7 @@ def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
                 record=record,
                 endpoint=config.endpoint,
                 attention=config.attention,
+                hearing=config.hearing,
                 judge=parts.judge,
             )
         )

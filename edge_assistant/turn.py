@@ -51,6 +51,7 @@ from edge_assistant.prompt import ToolCall
 from edge_assistant.sentences import Sentences
 
 APOLOGY = "Sorry, something went wrong."
+NOT_UNDERSTOOD = "Sorry, I did not understand that."
 
 
 class State(Enum):
@@ -268,6 +269,8 @@ class Answer:
     confirmed: bool = False
     asks: Asked | None = None
     """What the reply ends with."""
+    instead: str = NOT_UNDERSTOOD
+    """What to say if the model has no words: what its tools told."""
     written: str = ""
     """What the user said, as the model wrote it down, where that is a yes or a no."""
     ring: bool = False
@@ -290,8 +293,15 @@ class Turn:
         """Was heard to its end, and nothing came since."""
         self._answers: Asked | None = None
         """The user's turn is the answer to this."""
+        self._over = False
+        """The user began to speak over a reply or a ring."""
         self._said: deque[str] = deque(maxlen=20)
         """Sentences that were heard: they may be said again."""
+
+    @property
+    def can_stop(self) -> bool:
+        """Is there something to stop, or was there when the user began to speak?"""
+        return self.state in (State.REPLYING, State.INTERRUPTED) or (self._over and self.state is not State.IDLE)
 
     @property
     def awaits_yes(self) -> bool:
@@ -313,14 +323,16 @@ class Turn:
             self.state = TRANSITIONS[before][type(event)]
         except KeyError:
             raise LookupError(f"{type(event).__name__} cannot happen in {before.name}") from None
-        if isinstance(event, SpeechEnded | Stopped | Muted | Unanswered):
+        if isinstance(event, SpeechEnded | Unclear | Stopped | Muted | Unanswered):
             self._asked = None
         match before, event:
             case State.REPLYING, SpeechStarted():
                 return [Hold()]
             case State.IDLE, SpeechStarted():
+                self._over = False
                 return [self._hear()]
             case State.INTERRUPTED, SpeechConfirmed():
+                self._over = True
                 return [*self._hush(), self._hear()]
             case State.INTERRUPTED, SpeechDropped():
                 return [Resume(), *self._give()]
@@ -381,6 +393,8 @@ class Turn:
                 if answer.claims:
                     answer.ready += [NOTHING_DONE, *(sentence for sentence in answer.claims if not claims(sentence))]
                     answer.claims, answer.broken = [], True
+                if answer.said + len(answer.ready) == answer.before:  # who has asked is never left in silence
+                    self._finish(answer.instead)
                 answer.ended = True
             case Failed():
                 self._take(answer.sentences.flush())
@@ -403,14 +417,14 @@ class Turn:
         """The tools have run, or one of them asks."""
         answer = self._answer
         if answer.confirmed:
-            only = responses[0]
-            self._finish(only.text or (APOLOGY if "error" in only.values else DONE))
+            self._finish(_words(responses))
             return self._give()
         answer.before = answer.said + len(answer.ready)
         if len(responses) == 1 and responses[0].question:
             answer.asks = Asked(responses[0].question, answer.used[0])
             self._finish(responses[0].question)
             return self._give()
+        answer.instead = _words(responses)
         answer.done |= any("error" not in response.values for response in responses)
         return [GoOn(self.reply, responses)]
 
@@ -468,3 +482,8 @@ class Turn:
     def _remember(self, cut: bool) -> list[Command]:
         answer = self._answer
         return [] if answer.ring else [Remember(" ".join(answer.heard[answer.before :]), cut)]
+
+
+def _words(responses: tuple[Response, ...]) -> str:
+    """What tools told, in their own words."""
+    return " ".join(each.text or (APOLOGY if "error" in each.values else DONE) for each in responses) or NOT_UNDERSTOOD

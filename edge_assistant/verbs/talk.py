@@ -84,6 +84,7 @@ def named_device(name: str) -> str | None:
 
 def make_parts(settings: Talk, session: "Session", show: "Callable[[Moment], None]", identity: str) -> "Parts":
     """What it is held with; `identity` is the bundle's. Raises EdgeAssistantError."""
+    from edge_assistant.commands import StopWord, can_hear_stop  # noqa: PLC0415
     from edge_assistant.end_of_turn import EndOfTurn  # noqa: PLC0415
     from edge_assistant.places import cache_folder, state_folder  # noqa: PLC0415
     from edge_assistant.talk import Parts  # noqa: PLC0415
@@ -97,6 +98,7 @@ def make_parts(settings: Talk, session: "Session", show: "Callable[[Moment], Non
         find_voice(settings.voice),
         show,
         wake=WakeWord(settings.wake_word) if settings.mode == "wake" else None,
+        stop=StopWord() if can_hear_stop() else None,
         judge=EndOfTurn().probability if settings.end_of_turn else None,
         prefixes=cache_folder() / "prefix" / identity[:16],
         state=state_folder(),

@@ -81,6 +81,15 @@ def test_a_spoken_stop_silences_and_leaves_no_trace(sounding):
     assert heard.said[-2:] == ["Hello.", "Bye."]
 
 
+def test_a_stop_with_nothing_to_stop_is_for_the_model():
+    heard = World(TWO, TWO).run("." * 20 + "s" + "." * 20 + "#" * 12 + "..s" + "." * 100)
+    check(heard)
+    assert not heard.all("Stopped")
+    assert heard.said == ["Hello.", "Bye."]
+    heard.run("#" * 12 + "..s" + "." * 100)  # nor is what follows a reply
+    assert not heard.all("Stopped")
+
+
 def test_a_spoken_stop_works_while_the_model_is_busy():
     heard = World("word " * 500, TWO, token_ms=3000).run("#" * 30 + "." * 40 + "#" * 5 + "..s" + "." * 20)
     assert heard.state.name == "IDLE"
