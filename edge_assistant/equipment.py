@@ -37,15 +37,13 @@ class Equipment:
         clock: Clock,
         *,
         switches: Switches,
-        preferences: Preferences | None = None,
-        folder: Path | None = None,
-        mute: Callable[[], None] | None = None,
-        root: Path = Path("/"),
-        run: Run = run_command,
+        preferences: Preferences,
+        folder: Path | None,
+        mute: Callable[[], None] | None,
+        root: Path,
+        run: Run,
     ) -> None:
-        """`folder` keeps notes; `mute` turns the microphone off, if somebody can turn it on again."""
-        kept = preferences or Preferences()
-        self.volume = Volume(lambda gain: setattr(speaker, "gain", gain), kept)
+        self.volume = Volume(lambda gain: setattr(speaker, "gain", gain), preferences)
         self.heard = LastHeard()
         self._power = Power({"shut_down": config.power.shut_down, "restart": config.power.restart}, run)
         notebook = Notebook((folder or state_folder()) / NOTES)
@@ -55,7 +53,7 @@ class Equipment:
             *status_tools(Machine(root, folder), lambda: self.volume.percent),
             *calculator_tools(),
             *unit_tools(),
-            *speech_tools(self.heard, Pace(lambda pace: setattr(voice, "pace", pace), kept), mute),
+            *speech_tools(self.heard, Pace(lambda pace: setattr(voice, "pace", pace), preferences), mute),
             *note_tools(notebook, clock, on=config.tools.get("take_note", False)),
             *power_tools(self._power),
         ]
@@ -82,7 +80,11 @@ def open_equipment(
     root: Path = Path("/"),
     run: Run = run_command,
 ) -> Generator[Equipment]:
-    """With its pins, and with what `folder` keeps of earlier conversations."""
+    """With its pins, and with what `folder` keeps of earlier conversations: None keeps neither volume nor pace.
+
+    `mute` turns the microphone off, if somebody can turn it on again; `root` is where the kernel's files are, and `run` runs the
+    commands that shut down and restart.
+    """
     named = {name.replace("_", " "): switch for name, switch in config.switches.items()}
     with open_preferences(folder) as preferences, Switches(named) as switches:
         yield Equipment(

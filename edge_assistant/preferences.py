@@ -44,9 +44,11 @@ def open_preferences(folder: Path | None) -> Generator[Preferences]:
     if not _claimed(file):
         yield Preferences(kept=file.load())
         return
-    with Keeper(file) as keeper:
-        yield Preferences(keeper, file.load())
-    file.release()
+    try:
+        with Keeper(file) as keeper:
+            yield Preferences(keeper, file.load())
+    finally:
+        file.release()
 
 
 def _claimed(file: StateFile) -> bool:

@@ -69,7 +69,7 @@ def note_tools(notebook: Notebook, now: Callable[[], Now], on: bool = False) -> 
 
 def wanted(said: str) -> str:
     """What is to be noted of what was said: all but the request itself."""
-    text = " ".join(harmless(said).split())
+    text = " ".join(harmless("".join(each for each in said if each.isprintable() or each.isspace())).split())
     text = text[match.end() :] if (match := _COMMAND.match(text)) else text
     return f"{text[0].upper()}{text[1:]}" if text else ""
 

@@ -73,6 +73,15 @@ def test_a_change_does_not_click():
     assert sound[1200] == pytest.approx(0.04)
 
 
+def test_a_conversation_that_breaks_lets_the_next_one_keep(tmp_path):
+    with pytest.raises(RuntimeError), open_preferences(tmp_path):
+        raise RuntimeError
+    with open_preferences(tmp_path) as preferences:
+        preferences.set("volume_percent", 15)
+    with open_preferences(tmp_path) as preferences:
+        assert preferences.get("volume_percent", 100, 0, 100) == 15
+
+
 def test_an_unwritable_folder_is_no_reason_not_to_speak(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     with open_preferences(tmp_path / "file" / "folder") as preferences:
