@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_assistant.assistant import Assistant, once
-from edge_assistant.errors import EdgeAssistantError
+from edge_assistant.errors import BundleError, ConfigError, DeviceError, EdgeAssistantError
 from edge_assistant.frames import SAMPLE_RATE_HZ, Due, Event, Frame, Strained, frames
 from edge_assistant.health import SAID, SHORT_OF_MEMORY, HealthWatch
 from edge_assistant.led import Led
@@ -36,6 +36,12 @@ SIGNS = 4
 """Signs of life in the time after which the service manager loses its patience."""
 STUCK_FRAMES = frames(180_000)
 """A worker that does not come back for so long never will: the longest reply of the slowest model takes half as long."""
+FAULTS: Mapping[type[EdgeAssistantError], str] = {
+    BundleError: "My model is missing or damaged.",
+    ConfigError: "My settings are wrong.",
+    DeviceError: "I have no loudspeaker, or may not use it.",
+}
+"""In place of paths and numbers, which nobody wants to hear."""
 FAULT_SAID_S = 15.0
 """Time to say why we cannot start."""
 
@@ -218,13 +224,13 @@ def warm_up(session: Session) -> None:
 def say_fault(error: EdgeAssistantError, voice: Voice, loudspeaker: str | None, stamp: Path | None) -> None:
     """Say why it cannot start, where a voice can speak: once, however often the service manager tries again.
 
-    `stamp` is a file that lives as long as the service manager's patience, and holds what was said.
+    `stamp` is a file that outlives this process, and holds what it was.
     """
-    said = f"I cannot start. {error.what}."
+    said = f"I cannot start. {next((text for kind, text in FAULTS.items() if isinstance(error, kind)), f'{error.what}.')}"
     if stamp is not None:
-        if stamp.is_file() and stamp.read_text() == said:
+        if stamp.is_file() and stamp.read_text() == error.what:
             return
-        stamp.write_text(said)
+        stamp.write_text(error.what)
     try:
         say_aloud(said, voice, loudspeaker, "error", FAULT_SAID_S)
     except EdgeAssistantError as mute:

@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
             Daemon(load, model.session, notifier, led, stamp).run()
     except EdgeAssistantError as error:
         logging.getLogger(__name__).error("%s", " ".join(str(error).split()))
-        notifier.status(error.what)
+        notifier.status(f"cannot start: {error.what}")
         say_fault(error, EspeakVoice(), talk.named_device(first.talk.loudspeaker), stamp)
         raise SystemExit(2) from error
     logging.shutdown()

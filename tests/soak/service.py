@@ -28,6 +28,8 @@ from room import RATE, Room, first_sound, last_sound
 
 QUESTION = CHECKOUT / "assets" / "demo" / "timer.wav"
 VOICE = 0.004
+MOST = 20
+"""Timers at once."""
 UNIT = "edge-assistant.service"
 PACKAGES = (
     "systemd,systemd-sysv,dbus,python3,python3-venv,pulseaudio-utils,libasound2-plugins,libportaudio2,"
@@ -169,6 +171,12 @@ def sound(root):
         yield room
 
 
+def timers(root):
+    """How many run, by the file of state. There can be 20."""
+    kept = json.loads((root / "var" / "lib" / "edge-assistant" / "timers.json").read_text())
+    return len(json.loads(kept["value"])["running"])
+
+
 class Unheard(Exception):
     """No answer came."""
 
@@ -232,18 +240,20 @@ def soak(machine, room, tape, kills):
     told("the microphone's frames stopped", restarted_after_s=after, answers_after_s=ask(room, tape)[0])
     quiet(tape)
 
-    back, again, seed = [], 0, random.Random(5)
+    back, again, right, seed = [], 0, 0, random.Random(5)
     for number in range(kills):
         time.sleep(seed.uniform(0, 3))
         if number % 3 == 1:
             pcm, rate_hz = sf.read(QUESTION, dtype="float32")
             room.say(pcm, rate_hz)
             time.sleep(seed.uniform(0, 4))
-        killed = machine.pid()
+        killed, before = machine.pid(), timers(machine.root)
         machine.kill("KILL")
         machine.until("another process", lambda killed=killed: machine.pid() not in ("0", killed), 400)
         machine.until_ready()
         quiet(tape)
+        kept = timers(machine.root)
+        assert kept >= before, f"{before} timers ran, {kept} are left"
         try:
             back.append(ask(room, tape)[0])
         except Unheard:
@@ -252,10 +262,19 @@ def soak(machine, room, tape, kills):
             again += 1
             back.append(ask(room, tape)[0])
         quiet(tape)
+        right += timers(machine.root) > kept or kept == MOST
         # As after a day of peace: the manager forgets how often it had to start.
         machine.do("systemctl", "reset-failed", UNIT)
         print(f"kill {number + 1}: answered after {back[-1]:.2f} s", flush=True)
-    told("kill -9", times=kills, answered=len(back), asked_again=again, after_s_median=sorted(back)[len(back) // 2])
+    told(
+        "kill -9",
+        times=kills,
+        answered=len(back),
+        asked_again=again,
+        right=right,
+        timers_kept=timers(machine.root),
+        after_s_median=sorted(back)[len(back) // 2],
+    )
 
     _, asked_s = ask(room, tape)
     begin = time.monotonic()
