@@ -21,11 +21,15 @@ def run(args: argparse.Namespace) -> None:
     """Do it. Raises EdgeAssistantError."""
     from edge_assistant.devices import Device, Kind, choose_device, find_devices  # noqa: PLC0415
     from edge_assistant.errors import DeviceError  # noqa: PLC0415
+    from edge_assistant.verbs import configuration  # noqa: PLC0415
+
+    settings = configuration(args).talk
+    names = {"microphone": settings.microphone, "loudspeaker": settings.loudspeaker}
 
     def used(kind: Kind) -> tuple[str, str]:
-        """The name of the default, or why there is none."""
+        """The name of what is configured, or the default, or why there is none."""
         try:
-            return choose_device(kind).name, ""
+            return choose_device(kind, names[kind]).name, ""
         except DeviceError as error:
             return "", str(error)
 
@@ -49,10 +53,10 @@ def run(args: argparse.Namespace) -> None:
         return
     for kind, (devices, default, problem) in found.items():
         print(f"{kind}s (* would be used)")
-        names = {device.name for device in devices}
+        listed = {device.name for device in devices}
         for device in devices:
             print(f"  {'*' if device.name == default else ' '} {spoken(device)}")
-        if default and default not in names:
+        if default and default not in listed:
             print(f"  * {default}  what ALSA's configuration says")
         if problem:
             print(f"    {problem}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_assistant.errors import EchoError, UsageError
+from edge_assistant.verbs import add_settings, configuration
 
 if TYPE_CHECKING:
     from edge_assistant.echo.measure import Advice, Result, Take
@@ -27,8 +28,7 @@ It plays two sweeps and ten sentences, about 40 s; nobody should speak meanwhile
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what it takes."""
-    parser.add_argument("--microphone", metavar="NAME", help="a name that `edge-assistant devices` lists (the default one)")
-    parser.add_argument("--loudspeaker", metavar="NAME", help="likewise")
+    add_settings(parser, "talk.microphone", "talk.loudspeaker")
     parser.add_argument(
         "--wav", nargs=2, type=Path, metavar=("PLAYED", "HEARD"), help="judge two recordings that begin together, without devices"
     )
@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> None:
 
     if args.wav and args.keep:
         raise UsageError("--wav and --keep exclude each other", "the recordings are there already")
+    settings = configuration(args).talk
     voice = EspeakVoice()
     voice.open()
     try:
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
         def play(microphone: str | None, loudspeaker: str | None) -> "Take":
             return record(lambda rate_hz: make_script(voice, rate_hz), microphone, loudspeaker, _progress)
 
-        take = _read(args.wav) if args.wav else play(args.microphone, args.loudspeaker)
+        take = _read(args.wav) if args.wav else play(settings.microphone, settings.loudspeaker)
         if args.keep:
             _write(take, args.keep)
         path = measure_path(take)

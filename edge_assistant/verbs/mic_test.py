@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from edge_assistant.verbs import check_seconds
+from edge_assistant.verbs import add_settings, check_seconds, configuration
 
 if TYPE_CHECKING:
     from edge_assistant.meter import Reading
@@ -27,9 +27,8 @@ BAR = 24
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what it takes."""
-    parser.add_argument("--microphone", metavar="NAME", help="a name that `edge-assistant devices` lists (the default one)")
+    add_settings(parser, "talk.microphone", "talk.vad")
     parser.add_argument("--seconds", type=float, metavar="N", help="end after so long (until Ctrl-C)")
-    parser.add_argument("--vad", choices=["silero", "webrtc"], default="silero", help="voice-activity detector (silero)")
     parser.add_argument("--wake", metavar="PHRASE", help='listen for a wake word too, e.g. "hey jarvis"')
     parser.add_argument("--json", action="store_true", help="one frame a line on stdout")
 
@@ -45,11 +44,12 @@ def run(args: argparse.Namespace) -> None:
     from edge_assistant.wake import WakeWord  # noqa: PLC0415
 
     check_seconds(args.seconds)
-    vad = VADS[args.vad]()
+    settings = configuration(args).talk
+    vad = VADS[settings.vad]()
     wake = WakeWord(args.wake) if args.wake else None
     frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
     meter, loudest_db, reading = Meter(), SILENT_DB, None
-    microphone = Microphone(args.microphone, frames.put)
+    microphone = Microphone(settings.microphone, frames.put)
     show = _json if args.json else _live(lambda: microphone.used) if sys.stdout.isatty() else _lines(lambda: microphone.used)
     try:
         with microphone:

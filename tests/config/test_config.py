@@ -328,3 +328,13 @@ def test_options_say_the_defaults_of_the_code(layers, capsys):
     with pytest.raises(SystemExit):
         main(["talk", "--help"])
     assert "at a button (open)" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("verb", [["devices", "--json"], ["mic-test", "--seconds", "1"], ["echo-test"]])
+def test_what_hears_and_speaks_takes_the_configured_devices(layers, capsys, verb):
+    _, user = layers
+    user.write_text('[talk]\nmicrophone = "alsa:Nowhere"\nloudspeaker = "alsa:Nowhere"\n')
+    status = main(verb)
+    told = capsys.readouterr()
+    assert "alsa:Nowhere" in (told.out if verb[0] == "devices" else told.err)
+    assert status == (0 if verb[0] == "devices" else 2)
