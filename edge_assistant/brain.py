@@ -35,6 +35,7 @@ from edge_assistant.prompt import (
 from edge_assistant.reply import ReplyReader
 from edge_assistant.runtime import Pcm, Sampling, Session, Stretch
 from edge_assistant.runtime import Token as ModelToken
+from edge_assistant.turn import NOT_UNDERSTOOD
 from edge_assistant.worker import Job
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,6 @@ log = logging.getLogger(__name__)
 Decoding: TypeAlias = Generator[ModelToken, None, None]
 """What `decode` gives, by its contract: tokens, until it is closed."""
 
-NOT_UNDERSTOOD = "Sorry, I did not understand that."
 CANNOT = "I can't do that here."
 
 CLIP_SAMPLES = 30 * SAMPLE_RATE_HZ
@@ -52,7 +52,7 @@ CALLS_A_TURN = 3
 TURN_TOKENS = 512
 """Room that a turn should find in the cache (a question of ten seconds and its reply); if not, old turns are forgotten."""
 FULL, KEPT = 0.6, 0.35
-"""Share of the cache from which old turns are forgotten while nobody waits, and the share that stays."""
+"""Of what the system turn leaves of the cache: from which share on old turns go while nobody waits, and which share stays."""
 BRIEF_TOKENS = 24
 """Tokens after which a brief reply ends, with its sentence: one or two sentences."""
 SENTENCE_ENDS = (".", "!", "?")
@@ -178,7 +178,7 @@ class Brain:
     def tidy(self) -> Job:
         """Make room while nobody waits: the oldest turns go, the rest is fed again, a turn at each step."""
         session = self._session
-        if self._turns and (session.position > FULL * session.capacity or len(self._turns) > self._most):
+        if self._turns and (session.position - self._start > FULL * self._space or len(self._turns) > self._most):
             yield from self._keep_last(self._most)
 
     def shed(self) -> Job:
@@ -197,6 +197,11 @@ class Brain:
             yield None
 
     @property
+    def _space(self) -> int:
+        """Tokens that the system turn leaves."""
+        return self._session.capacity - self._start
+
+    @property
     def _most(self) -> int:
         """Turns that the model may remember."""
         return self._session.prompting.memory_turns or len(self._turns)
@@ -208,7 +213,7 @@ class Brain:
         for place in self._turns[: -most - 1 : -1]:
             stretch = session.copy(place.begin, end)
             tokens += len(stretch)
-            if tokens > KEPT * session.capacity:
+            if tokens > KEPT * self._space:
                 break
             kept.insert(0, stretch)
             end = place.end

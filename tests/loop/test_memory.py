@@ -57,6 +57,20 @@ def test_disturbed_the_last_turn_is_not_among_the_lost(steps):
     assert session.text.count("<|turn>user") == len(fed) + 2
 
 
+def test_a_long_system_turn_is_no_turn():
+    """What many tools are declared with stands there always: once in order, the memory stays in order."""
+    session = ScriptedSession(["Yes.<turn|>"] * 99, capacity=1600)
+    brain = Brain(session, " word" * 500)
+    brain.open()
+    for turn in range(1, 19):
+        ask(brain, turn)
+    assert list(brain.tidy())
+    kept = remembered(session)
+    assert 3 < len(kept) < 18
+    assert list(brain.tidy()) == []
+    assert remembered(session) == kept
+
+
 def test_nothing_is_put_in_order_while_there_is_room():
     brain, session = talked(3)
     before = session.text
