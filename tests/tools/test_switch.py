@@ -77,6 +77,8 @@ def test_everything_is_off_in_the_end(pins):
     with Switches(WIRED) as switches:
         use(switches, "set_switch", name="pump", on=True)
         assert pins.pin(17).state == 0
+        pump = switches._devices["pump"]
+    assert pump.closed
     assert pins.pin(17).function == "input"
     with Switches(WIRED):
         assert pins.pin(17).state == 1
