@@ -292,3 +292,13 @@ def test_a_small_model_is_told_what_it_was_trained_on():
     assert 'response:set_lamp{error:<|"|>not available here<|"|>}<tool_response|>' in world.session.text
     world = World("<|tool_call>call:get_time{}<tool_call|><|tool_response>", prompting=Prompting(system=False)).run(ASK)
     assert 'response:get_time{time:<|"|>14:05<|"|>}<tool_response|>' in world.session.text
+
+
+def test_who_has_asked_is_never_left_in_silence():
+    for empty in ("<turn|>", "***<turn|>", "<|channel>thought\nHm.<channel|><turn|>"):
+        world = World(empty).run(ASK)
+        check(world)
+        assert world.said == ["Sorry, I did not understand that."]
+    world = World("<|tool_call>call:get_time{}<tool_call|><|tool_response>", "<turn|>").run(ASK)
+    check(world)
+    assert world.said == ["It is 14:05."]  # in the tool's own words
