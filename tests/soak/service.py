@@ -141,7 +141,7 @@ class Machine:
         self.do("kill", f"-{name}", self.pid())
 
     def journal(self, since):
-        return self.do("journalctl", "-u", UNIT, "-o", "cat", "--no-pager", f"--since=@{since:.0f}")
+        return self.do("journalctl", "-u", UNIT, "-o", "cat", "--no-pager", f"--since=@{int(since)}")
 
     def until(self, what, look, within_s):
         begin = time.monotonic()
@@ -234,7 +234,7 @@ def soak(machine, room, tape, kills):
     restarts = int(machine.show("NRestarts"))
     room.pactl("suspend-source", "mic", "1")
     after = machine.until("restarted", lambda: int(machine.show("NRestarts")) > restarts, 90)
-    assert "watchdog" in machine.do("journalctl", "-u", UNIT, "--no-pager", f"--since=@{begun:.0f}").lower()
+    assert "watchdog" in machine.do("journalctl", "-u", UNIT, "--no-pager", f"--since=@{int(begun)}").lower()
     room.pactl("suspend-source", "mic", "0")
     machine.until_ready()
     told("the microphone's frames stopped", restarted_after_s=after, answers_after_s=ask(room, tape)[0])
