@@ -40,6 +40,10 @@ def test_sums(talk, expression, text):
     assert calculator_tools()[0].function(expression).text == text
 
 
+def test_what_is_exact():
+    assert [calculate(text)[1] for text in ("1/3", "sqrt(9/4)", "sqrt(2)", "2*pi")] == [True, True, False, False]
+
+
 def test_by_way_of_the_model(talk):
     it = talk(call("calculate", expression="17 * 23"), call("calculate", expression="1/0"))
     assert it.said == ["That is 391.", "It says no: one cannot divide by zero."]
