@@ -123,6 +123,7 @@ WAY_6 = f"{'0' * 32} 00 {'0' * 32} 00 fe800000000000000000000000000001 00000258 
         (("0x1003", "up"), ROUTE, WAY_6, "wlan0, a route to everywhere (IPv4), a route to everywhere (IPv6)", "eth0"),
         (("0x1003", "up"), "Iface\n", NO_WAY_6, "has wlan0;", "route"),
         (("0x1002", "down"), "Iface\n", NO_WAY_6, "nothing can be reached", "wlan0"),
+        (("0x1002", "unknown"), "Iface\n", "", "nothing can be reached", "wlan0"),
         (("0x1003", "down"), "Iface\n", "", "nothing can be reached", "wlan0"),
     ],
 )
