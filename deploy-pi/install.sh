@@ -176,12 +176,12 @@ missing_debs() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || debs+=("$deb")
   done
   [ ${#debs[@]} = 0 ] || apt_local --simulate "${debs[@]}" >"$scratch/apt" 2>&1 ||
-    refuse "the Debian packages do not fit this system: $(grep -m1 -E '^ |^E:' "$scratch/apt" || tail -n1 "$scratch/apt"); nothing was changed"
+    refuse "the Debian packages do not fit this system: $(grep -m1 Depends: "$scratch/apt" || tail -n1 "$scratch/apt"); nothing was changed"
 }
 
 # apt, without any archive it could ask.
 apt_local() {
-  DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends --no-download --no-remove \
+  DEBIAN_FRONTEND=noninteractive apt-get install --yes -q --no-install-recommends --no-download --no-remove \
     -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists="$scratch" \
     -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= "$@"
 }
