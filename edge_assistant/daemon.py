@@ -94,12 +94,13 @@ class Daemon:
         self._next: tuple[Setup, Parts] | None = None
         """What a good SIGHUP brought: taken up at the next rest."""
         self._hup = self._ended = False
-        self._ready = self._leaving = False
-        """Of the present conversation: the manager was told READY; it is about to end."""
+        self._listening = self._ready = self._leaving = False
+        """Of the present conversation: it listens; the manager was told READY; it is about to end."""
         self._sign = 0
         """The frame of the last sign of life."""
         self._vitals = Vitals()
-        self._devices = ""
+        self._used = {"microphone": "", "loudspeaker": ""}
+        """Devices by their stable names; "" for one that is not there."""
         self._troubles = set[str]()
 
     def run(self) -> None:
@@ -126,7 +127,8 @@ class Daemon:
                 (setup, parts), self._next = self._next, None
 
     def _talk(self, setup: Setup, parts: Parts) -> None:
-        self._ready, self._leaving, self._sign, self._vitals, self._devices = False, False, 0, Vitals(), ""
+        self._listening = self._ready = self._leaving = False
+        self._sign, self._vitals = 0, Vitals()
         self._inbox = inbox = queue.SimpleQueue[Frame | Event | None]()
         if self._ended:
             return  # SIGTERM found the inbox of before
@@ -134,7 +136,7 @@ class Daemon:
             inbox.put(Strained(spare=bool(conditions), shed=False))
 
         def took(assistant: Assistant, microphone: Microphone) -> None:
-            if self._devices and not self._ready and microphone.explained:
+            if self._listening and not self._ready and microphone.explained:
                 self._get_ready(setup, heard=bool(microphone.used))
             self._took(assistant, microphone)
 
@@ -151,9 +153,10 @@ class Daemon:
 
     def _listens(self, microphone: str, loudspeaker: str) -> None:
         signal.signal(signal.SIGTERM, self._on_term)  # until now there was nothing to put in order
-        self._devices = f"{microphone or 'no microphone'}, {loudspeaker or 'no loudspeaker'}"
+        self._listening = True
+        self._used = {"microphone": microphone, "loudspeaker": loudspeaker}
+        self._troubles |= {f"{kind} lost" for kind, name in self._used.items() if not name}
         if not microphone:
-            self._troubles.add("microphone lost")
             self._inbox.put(Due("I have no microphone.", "error"))
 
     def _took(self, assistant: Assistant, microphone: Microphone) -> None:
@@ -185,7 +188,8 @@ class Daemon:
         log.warning("the configuration is read again")
         self._next = setup, parts
 
-    def _device_changed(self, kind: str, present: bool, _name: str) -> None:
+    def _device_changed(self, kind: str, present: bool, name: str) -> None:
+        self._used[kind] = name if present else ""
         (self._troubles.discard if present else self._troubles.add)(f"{kind} lost")
         self._show()
 
@@ -199,7 +203,8 @@ class Daemon:
 
     def _show(self) -> None:
         troubles = "; ".join(sorted(self._troubles))
-        self._notifier.status(troubles or f"listening ({self._devices})")
+        well = f"listening ({', '.join(self._used.values())})" if self._ready else "starting"
+        self._notifier.status(troubles or well)
         self._led.show("fault" if troubles else "ready" if self._ready else "starting")
 
     def _on_hup(self, _signal: int, _frame: object) -> None:

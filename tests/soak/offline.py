@@ -72,18 +72,17 @@ def ask(folder, turns):
     judge("ask", trace, said)
 
 
-def converse(folder, verb, turns, *options):
+def converse(folder, verb, turns):
     trace = folder / f"{verb}.trace"
     pcm, rate_hz = sf.read(QUESTION, dtype="float32")
-    heard = 0
+    heard = asked = 0
     with Room() as room:
         room.furnish()
         with room.tape(folder / "air.raw") as tape:
-            process = subprocess.Popen(
-                walled(trace, PROGRAM, verb, *options), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-            )
+            process = subprocess.Popen(walled(trace, PROGRAM, verb), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
             time.sleep(15)
-            for _ in range(turns):
+            while heard < turns and asked < 2 * turns:  # a machine that is too busy may lose a question
+                asked += 1
                 while first_sound(tape.read(max(0.0, tape.seconds - 1.0))[1], VOICE) is not None:
                     time.sleep(0.1)
                 room.say(pcm, rate_hz).wait()
@@ -98,12 +97,13 @@ def converse(folder, verb, turns, *options):
                 os.kill(int(child), signal.SIGTERM)
             process.wait(20)
     assert heard == turns, f"{heard} answers to {turns} questions"
-    judge(verb, trace, heard)
+    judge(f"{verb} ({asked} questions)", trace, heard)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=20)
+    parser.add_argument("--verbs", nargs="+", choices=["ask", "talk", "serve"], default=["ask", "talk", "serve"])
     args = parser.parse_args()
     if os.geteuid() or not shutil.which("strace"):
         sys.exit("it makes a network namespace and traces: run it as root, with strace installed (apt install strace)")
@@ -112,9 +112,8 @@ def main():
         for variable in ("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
             os.environ[variable] = name  # timers of before would ring
         self_test(folder)
-        ask(folder, args.turns)
-        converse(folder, "talk", args.turns, "--quiet")
-        converse(folder, "serve", args.turns)
+        for verb in args.verbs:
+            ask(folder, args.turns) if verb == "ask" else converse(folder, verb, args.turns)
 
 
 if __name__ == "__main__":
