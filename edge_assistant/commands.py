@@ -7,6 +7,7 @@ word, and filled by that word from its beginning to its end. docs/commands.md ha
 
 import importlib
 import math
+import tempfile
 from collections import deque
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,8 +19,8 @@ from edge_assistant.errors import EdgeAssistantError
 from edge_assistant.frames import FRAME_MS, frames
 from edge_assistant.runtime import Pcm
 
-WORD = "stop"
-PHONES = "S T AA P"
+PRONUNCIATIONS = ("S T AA P", "S T AO P", "S T AH P")
+"""Of the word, in the acoustic model's sounds: American, British, and short."""
 SPHINX_FRAME_MS = 10
 
 
@@ -83,10 +84,12 @@ class Alone:
 class StopWord:
     """Hears “stop” when nothing else is said. It remembers: frames are given in order."""
 
-    LEAST = -0.223
+    LEAST = -0.205
     """How sure pocketsphinx is to be; the scale is its own, 0 the most."""
-    SLACK_MS = 90
-    """By how much the word may miss the beginning of the sound, and twice that its end: its last consonant is easily lost."""
+    HEAD_MS = 90
+    """What of the sound may come before the word,"""
+    TAIL_MS = 270
+    """and what may be left over after it: its last consonant comes late, and is easily lost."""
 
     def __init__(self) -> None:
         """Load the model. Raises EdgeAssistantError if the package is missing or its library cannot be loaded."""
@@ -98,13 +101,14 @@ class StopWord:
             sphinx: Any = importlib.import_module("pocketsphinx")
         except (ImportError, OSError) as error:
             raise EdgeAssistantError(f"pocketsphinx cannot be loaded ({error})") from error
-        config = sphinx.Config(
-            hmm=sphinx.get_model_path("en-us/en-us"), lm=None, dict=None, kws_threshold=1e-60, kws_delay=0, loglevel="FATAL"
-        )
+        config = sphinx.Config(hmm=sphinx.get_model_path("en-us/en-us"), lm=None, dict=None, kws_delay=0, loglevel="FATAL")
         self._decoder: Any = sphinx.Decoder(config)
-        self._decoder.add_word(WORD, PHONES, True)
-        self._decoder.add_keyphrase(WORD, WORD)
-        self._decoder.activate_search(WORD)
+        with tempfile.NamedTemporaryFile("w", suffix=".list") as file:  # it takes several words from nowhere else
+            for number, phones in enumerate(PRONUNCIATIONS):
+                self._decoder.add_word(f"stop{number}", phones, True)
+                print(f"stop{number} /1e-60/", file=file, flush=True)
+            self._decoder.add_kws("stop", file.name)
+        self._decoder.activate_search("stop")
         self._alone = Alone()
         self._before: deque[Pcm] = deque(maxlen=frames(self._alone.config.lead_ms))
         self._lead_ms = 0
@@ -143,7 +147,7 @@ class StopWord:
         end_ms = self._lead_ms + self._alone.loud * FRAME_MS
         for found in self._decoder.seg() or ():
             begins, ends = found.start_frame * SPHINX_FRAME_MS, found.end_frame * SPHINX_FRAME_MS
-            fills = begins <= self._lead_ms + self.SLACK_MS and ends >= end_ms - 2 * self.SLACK_MS
+            fills = begins <= self._lead_ms + self.HEAD_MS and ends >= end_ms - self.TAIL_MS
             if fills and found.prob > 0 and math.log(found.prob) >= self.LEAST:
                 return True
         return False
