@@ -352,7 +352,7 @@ class Brain:
 
     def _with_words(self, call: ToolCall, words: str) -> ToolCall:
         argument = self._transcribed.get(call.name)
-        return replace(call, arguments={**call.arguments, argument: words}) if argument and words else call
+        return replace(call, arguments={**call.arguments, argument: words}) if argument else call
 
     def _close(self, last: ModelToken | None, before: int, mark: str) -> None:
         """Have the cache end with `mark`, whatever token the model stopped at."""

@@ -88,6 +88,12 @@ def test_a_note_of_no_words_is_asked_for(talk, tmp_path):
     assert Notebook(tmp_path / "notes.jsonl").notes() == []
 
 
+def test_words_that_the_model_makes_up_are_not_the_users(talk, tmp_path):
+    session = Scribe(["Note: mine.", ""], call("take_note", said="Yours."), call("take_note", said="Yours."))
+    it = talk(session=session, config=ON, folder=tmp_path)
+    assert it.said == ["Noted: Mine.", "It says no: the words were not understood."]
+
+
 def test_no_room_for_the_words_is_said(talk, tmp_path):
     session = Scribe(["Note: lost."], call("take_note"))
     plain = Scribe(["Note: lost."], call("take_note"))
