@@ -120,7 +120,7 @@ verify_signature() {
     ssh-* | ecdsa-* | sk-*)
       command -v ssh-keygen >/dev/null || refuse "ssh-keygen is missing: apt install openssh-client"
       [ -f "$bundle/SHA256SUMS.sig" ] || refuse "$bundle is not signed with an SSH key, but $public is one"
-      printf '%s namespaces="%s" %s\n' "$NAME" "$NAMESPACE" "$(head -n1 "$scratch/key.pub")" >"$scratch/signers"
+      printf '%s %s\n' "$NAME" "$(head -n1 "$scratch/key.pub")" >"$scratch/signers"
       ssh-keygen -Y verify -f "$scratch/signers" -I "$NAME" -n "$NAMESPACE" -s "$bundle/SHA256SUMS.sig" \
         <"$bundle/SHA256SUMS" >/dev/null 2>&1 || refuse "$bundle is not signed by $public: nothing was changed" ;;
     *) refuse "$public is neither an SSH nor a minisign public key" ;;
@@ -165,15 +165,20 @@ verify_room() {
   [ "$free" -ge "$need" ] || refuse "$((need / 1024)) MiB of disk are needed, and $((free / 1024)) are free"
 }
 
+# As apt names its files: PACKAGE_VERSION_ARCHITECTURE.deb
+package_of() {
+  local name=${1##*/}
+  printf '%s\n' "${name%%_*}"
+}
+
 # Of the bundle's Debian packages, those that this system lacks: apt itself must find nothing to object.
 missing_debs() {
-  local deb package
+  local deb
   debs=()
   [ -z "$root" ] || return 0
+  dpkg-query -W -f '${Package} ${db:Status-Status}\n' >"$scratch/here"
   for deb in "$bundle"/debs/*.deb; do
-    [ -e "$deb" ] || return 0
-    package=$(dpkg-deb --field "$deb" Package)
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || debs+=("$deb")
+    [ ! -e "$deb" ] || grep -qxF "$(package_of "$deb") installed" "$scratch/here" || debs+=("$deb")
   done
   [ ${#debs[@]} = 0 ] || apt_local --simulate "${debs[@]}" >"$scratch/apt" 2>&1 ||
     refuse "the Debian packages do not fit this system: $(grep -m1 Depends: "$scratch/apt" || tail -n1 "$scratch/apt"); nothing was changed"
@@ -229,7 +234,7 @@ install_version() {
 install_debs() {
   local deb
   mkdir -p "$opt"
-  for deb in "${debs[@]}"; do dpkg-deb --field "$deb" Package; done | sort -u - <(cat "$opt/packages" 2>/dev/null) >"$scratch/packages"
+  for deb in "${debs[@]}"; do package_of "$deb"; done | sort -u - <(cat "$opt/packages" 2>/dev/null) >"$scratch/packages"
   cp "$scratch/packages" "$opt/packages"
   apt_local "${debs[@]}" >"$scratch/apt" 2>&1 || broke "apt: $(tail -n1 "$scratch/apt"); run this again"
 }
