@@ -186,7 +186,7 @@ missing_debs() {
 
 # apt, without any archive it could ask.
 apt_local() {
-  DEBIAN_FRONTEND=noninteractive apt-get install --yes -q --no-install-recommends --no-download --no-remove \
+  DEBIAN_FRONTEND=noninteractive apt-get install --yes -q --no-install-recommends --no-remove \
     -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists="$scratch" \
     -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= "$@"
 }
