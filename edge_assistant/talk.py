@@ -211,9 +211,8 @@ def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
                 host.took(assistant, microphone)
         else:
             _finish_sentence(assistant, sink)
-        if len(timers):
-            goes_on = "goes on when this runs again" if parts.state else "ends with this conversation"
-            log.warning("timers and alarms running: %d; each %s", len(timers), goes_on)
+        if len(timers) and not parts.state:  # those that are kept go on when this runs again
+            log.warning("timers and alarms running: %d; each ends with this conversation", len(timers))
 
 
 def _finish_sentence(assistant: Assistant, sink: DeviceSink) -> None:
