@@ -96,7 +96,6 @@ def _day(at: datetime, local: datetime) -> str:
 
 
 def _short(text: str) -> str:
-    text = harmless(text)
     return text if len(text) <= MOST_TOLD // 2 else f"{text[: MOST_TOLD // 2].rsplit(' ', 1)[0]} and so on."
 
 
