@@ -62,9 +62,17 @@ def test_a_long_system_turn_is_no_turn():
     session = ScriptedSession(["Yes.<turn|>"] * 99, capacity=1600)
     brain = Brain(session, " word" * 500)
     brain.open()
-    for turn in range(1, 19):
+    start, space = session.position, session.capacity - session.position
+    turn = 0
+    while session.position - start < (FULL - 0.05) * space:
+        turn += 1
+        ask(brain, turn)
+    assert list(brain.tidy()) == []
+    while session.position - start <= FULL * space:
+        turn += 1
         ask(brain, turn)
     assert list(brain.tidy())
+    assert session.position - start <= KEPT * space + 20
     kept = remembered(session)
     assert 3 < len(kept) < 18
     assert list(brain.tidy()) == []
