@@ -185,7 +185,7 @@ def test_running_dry_in_mid_sentence_is_told(machine, caplog):
     sink, speaker, _, _ = connect(machine)
     with sink:
         speaker.write(1, np.ones(RATE_HZ, np.float32))
-        for pause_s in (0, 0, 0.2, 0):
+        for pause_s in (0, 0, 0.1, 0):
             time.sleep(pause_s)
             machine.stream.callback(128)
     assert [record.message for record in caplog.records] == ["the loudspeaker ran dry in mid-sentence (1 times in all)"]

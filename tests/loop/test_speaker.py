@@ -90,6 +90,16 @@ def test_a_full_queue_is_left_when_flushed():
     assert not it.pull(100).any()
 
 
+def test_a_full_queue_takes_more_as_soon_as_something_is_pulled():
+    it, _ = speaker(patience_s=30)
+    it.write(1, ones(round(CAPACITY_S * RATE_HZ)))
+    waiting = threading.Thread(target=it.write, args=(1, ones(100)))
+    waiting.start()
+    it.pull(100)
+    waiting.join(timeout=5)
+    assert not waiting.is_alive()
+
+
 @given(pieces=st.lists(st.integers(1, 300), max_size=20), pulls=st.lists(st.integers(1, 400), min_size=1, max_size=40))
 @settings(deadline=None)
 def test_for_any_split_the_sound_is_the_same(pieces, pulls):
