@@ -227,7 +227,7 @@ def test_while_nothing_is_said_the_server_rests(server):
         time.sleep(1)
         taken, woken = len(blocks) - begin, wakings() - woken
     assert taken > 40
-    assert woken < 12 * taken  # with nothing left to the device it was 70
+    assert woken < 12 * taken  # with nothing left to the device it is 30
 
 
 def ours(server):
