@@ -178,7 +178,9 @@ def test_rings_wait_for_their_turn_and_for_each_other():
     assert turn.step(Due("two")) == []
     turn.step(SpeechPaused(9))
     turn.step(SpeechEnded(9))
-    assert turn.step(DecodeEnded(1)) == [Remember("", cut=False), Ring(2, "one")]
+    turn.step(Token(1, "Hello."))
+    assert turn.step(DecodeEnded(1)) == [Say(1, "Hello.")]
+    assert turn.step(Spoken(1, "Hello.")) == [Remember("Hello.", cut=False), Ring(2, "one")]
     assert turn.step(Spoken(2, "one")) == [Ring(3, "two")]
     assert turn.step(Spoken(3, "two")) == []
     assert turn.state is State.IDLE
