@@ -93,6 +93,7 @@ def test_any_text_gives_a_number_or_a_refusal(text):
     assert spoken(written(value)[0])
 
 
+@settings(deadline=None)
 @given(st.fractions(-1000, 1000))
 def test_digits_are_the_number(value):
     digits, whole = written(value)
