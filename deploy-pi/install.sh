@@ -215,11 +215,11 @@ install_version() {
   esac
   lock
   local version=$opt/versions/$id
+  [ ${#debs[@]} = 0 ] || act "install ${#debs[@]} Debian packages" install_debs
   if [ ! -e "$version/complete" ]; then
-    [ "$source" = network ] || [ ${#debs[@]} = 0 ] || act "install ${#debs[@]} Debian packages" install_debs
     act "install version $id" build "$version"
   fi
-  [ "$source" = network ] || [ ${#models[@]} = 0 ] || act "take ${models[*]##*/} along" take_models
+  [ ${#models[@]} = 0 ] || act "take ${models[*]##*/} along" take_models
   act "make user, folders and settings" settle "$version"
   if [ "$(readlink "$opt/current" 2>/dev/null)" = "versions/$id" ]; then
     act "keep version $id, which is in use" activate
@@ -267,6 +267,7 @@ build() {
   site=$(printf '%s\n' "$version"/venv/lib/python3.*/site-packages)
   link_module "$site" lgpio
   try "$version" "$question"
+  flush
   touch "$version/complete"
   flush
 }
@@ -289,7 +290,7 @@ try() {
   fi
   [ -z "$root" ] || return 0
   HOME=$scratch XDG_CACHE_HOME=$scratch "$program" ask "$2" --model pocket --pace fast --quiet --say "$scratch/answer.wav" \
-    >"$scratch/answer" 2>&1 || broke "the new version does not answer: $(tail -n1 "$scratch/answer"); the version in use is untouched"
+    >"$scratch/answer" 2>"$scratch/why" || broke "the new version does not answer: $(tail -n1 "$scratch/why"); the version in use is untouched"
   say "  asked for a timer, it says: $(tail -n1 "$scratch/answer")"
 }
 
@@ -384,7 +385,7 @@ prune() {
 
 network_prepare() {
   local suite version
-  debs=()
+  debs=() models=()
   suite=$(this_suite)
   lockfile=$here/locks/$suite.txt
   [ -f "$lockfile" ] || refuse "there is no $lockfile: edge-assistant is made for $(cd "$here/locks" && printf '%s ' *.txt | sed 's/\.txt//g')"
