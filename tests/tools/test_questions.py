@@ -1,8 +1,8 @@
 """A question about a thing never does the thing.
 
 Two proofs, each of what it says: tools that answer questions cannot change anything; and pocket, hearing questions that it was
-trained on in espeak's voice, calls nothing that changes anything. How it fares with questions that it was not trained on is measured,
-and is not good: `make bench-questions`.
+trained on in espeak's voice, calls nothing that changes anything. How it fares with questions that it was not trained on is
+measured, and is not good: `make bench-questions`.
 """
 
 import sys
