@@ -10,7 +10,7 @@ DEBIAN := libespeak-ng.so.1:libespeak-ng1 libportaudio.so.2:libportaudio2 libspe
 DEBIAN_DEV := pulseaudio:pulseaudio pactl:pulseaudio-utils libasound_module_pcm_pulse.so:libasound2-plugins
 
 .DEFAULT_GOAL := help
-.PHONY: docs/configuration.md help demo test lint parity pocket-eval bench-e2b bench-endpointing bench-questions bench-talk soak-silence soak-day soak-dialogues soak-service offline-proof soak-service offline-proof fuzz-config kill-builds prove-arm64 full-size plant-faults setup setup-dev system system-dev clean
+.PHONY: docs/configuration.md help demo test lint parity pocket-eval bench-e2b bench-endpointing bench-commands bench-hearing bench-questions bench-talk soak-silence soak-day soak-dialogues soak-service offline-proof soak-service offline-proof fuzz-config kill-builds prove-arm64 full-size plant-faults setup setup-dev system system-dev clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,12 @@ bench-echo: setup-dev ## hours of replies in simulated rooms: turns of our own, 
 
 bench-questions: setup-dev ## 200 pairs of a question and a command for pocket: what does a question do?
 	$(RUN)/python tests/bench/questions.py $(OPTIONS)
+
+bench-commands: setup-dev ## “stop” without the model: hits, false alarms, delay; OPTIONS="--sets pocket-sets --kokoro MODEL VOICES"
+	$(RUN)/python tests/bench/commands.py $(OPTIONS)
+
+bench-hearing: setup-dev ## which turns are asked for again, on recordings of people; SETS=FOLDER
+	$(RUN)/python tests/bench/hearing.py $(SETS)/test-people $(OPTIONS)
 
 bench-endpointing: setup-dev ## false cut-offs against delay on recordings of people in noise, for both detectors
 	$(RUN)/python tests/bench/endpointing.py $(OPTIONS)

