@@ -201,7 +201,7 @@ def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
                 sink.tick()
                 if not told and (microphone.used or item.number >= UNHEARD_FRAMES):
                     told = True
-                    changes.begin()
+                    changes.begin(microphone.used, sink.used)
                     host.ready(microphone.used, sink.used)
                 if config.seconds is not None and item.number * FRAME_S >= config.seconds:
                     break
@@ -258,9 +258,9 @@ class _Changes:
             self._changed(kind, present, name)
         self._known.add(kind)
 
-    def begin(self) -> None:
-        """It listens: a device that is not there yet was missed."""
-        self._known |= {"microphone", "loudspeaker"}
+    def begin(self, microphone: str, loudspeaker: str) -> None:
+        """It listens: a device that is not there yet was missed. The first news of one that is may still be on its way."""
+        self._known |= {kind for kind, name in (("microphone", microphone), ("loudspeaker", loudspeaker)) if not name}
 
 
 def _add_buttons(stack: ExitStack, config: TalkConfig, microphone: Microphone, inbox: Inbox) -> None:

@@ -156,6 +156,24 @@ def test_a_device_that_goes_and_comes_back_is_told_aloud(run):
     assert moments == []  # nobody would hear it
 
 
+def test_which_news_of_a_device_is_news_to_the_user():
+    said, told = [], []
+    changes = module._Changes(lambda *news: said.append(news), lambda *news: told.append(news))
+    changes("loudspeaker", True, "speaker")
+    changes.begin("mic", "speaker")
+    changes("microphone", True, "mic")  # it was heard before its own thread told of it
+    assert said == []
+    changes("microphone", False, "mic")
+    changes("microphone", True, "mic")
+    assert said == [("microphone", False, "mic"), ("microphone", True, "mic")]
+    assert len(told) == 4  # the host hears all of it
+    said.clear()
+    changes = module._Changes(lambda *news: said.append(news), lambda *news: None)
+    changes.begin("", "speaker")
+    changes("microphone", True, "mic")  # it was missed
+    assert said == [("microphone", True, "mic")]
+
+
 def test_the_keys(run):
     def press(button, down=True):
         return lambda: Keys.pressed(button, down)
