@@ -1317,11 +1317,82 @@ def fill(rng: random.Random, template: str) -> str:
     return re.sub(r"\{(\w+)\}", draw, template).strip()
 
 
-def foreign(rng: random.Random) -> Utterance:
-    """Draw a sentence outside the repertoire: near misses, unfinished requests, telephone prompts, random words."""
+QUESTIONS = (
+    "did you set the timer",
+    "did you start a timer",
+    "did you set it for {num} minutes",
+    "was the timer for {num} minutes",
+    "was that a timer of {num} minutes",
+    "have you cancelled the timer",
+    "have you stopped the timer",
+    "did the timer go off",
+    "was the timer cancelled",
+    "why did you cancel the timer",
+    "who set the timer",
+    "who cancelled my timer",
+    "has the timer stopped",
+    "how many minutes are {num} hours",
+    "how many seconds are {num} minutes",
+    "how long are {num} minutes",
+    "how long are {num} hours",
+    "is it {num} minutes already",
+    "did I say {num} minutes",
+    "are {num} minutes enough",
+    "was the light turned off",
+    "was the light turned on",
+    "has the light been switched on",
+    "has the light been switched off",
+    "is the lamp on",
+    "is the lamp off",
+    "are the lights on",
+    "are the lights off",
+    "did you switch on the light",
+    "did you switch off the light",
+    "did you turn the light on",
+    "who switched off the light",
+    "who switched the light on",
+    "who turned off the light",
+    "why did you turn off the light",
+    "why is the light off",
+    "when did the light go on",
+    "should the light be on",
+    "is the light at {num} percent brightness",
+    "is the brightness {num} percent",
+    "is the light {num} percent bright",
+    "was the light at {num} percent",
+    "did you dim the light to {num} percent",
+    "did I set the light to {num} percent",
+    "is the sound at {num} percent",
+    "is the volume {num} percent",
+    "was the volume at {num} percent",
+    "did you set the volume to {num} percent",
+    "why is the volume at {num} percent",
+    "did you make it louder",
+    "did you make it quieter",
+    "did you turn the volume up",
+    "did you turn it down",
+    "why is it so loud",
+    "why are you so quiet",
+    "who turned the volume up",
+    "who turned up the volume",
+    "is it louder now",
+    "is it too loud",
+    "is the volume up",
+    "is the volume down",
+)
+"""About what a request would do: to ask for a thing is not to want it done."""
+
+
+def foreign(rng: random.Random, questions: float = 0.15) -> Utterance:
+    """Draw a sentence outside the repertoire: near misses, unfinished requests, telephone prompts, random words.
+
+    `questions` is the share of QUESTIONS.
+    """
     while True:
         kind = rng.random()
-        if kind < 0.34:
+        if rng.random() < questions:
+            text = fill(rng, rng.choice(QUESTIONS))
+        elif kind < 0.34:
             text = fill(rng, rng.choice(NEAR))
         elif kind < 0.5:
             text = fill(rng, rng.choice(UNFINISHED))

@@ -225,7 +225,7 @@ def synth(args: argparse.Namespace) -> None:
     start, total, shards = time.time(), 0, 0
     while total + len(clips) < args.count:
         if rng.random() < args.foreign:
-            one = repertoire.foreign(rng)
+            one = repertoire.foreign(rng, args.questions)
         else:
             intent = rng.choice([*repertoire.INTENTS, repertoire.REPEAT]) if args.no_numbers else None
             one = repertoire.request(rng, unseen=rng.random() < args.unseen, intent=intent)
@@ -450,6 +450,7 @@ def main() -> None:
     command.add_argument("--split", default="train", choices=["train", "dev", "test"], help="which voices")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--foreign", type=float, default=0.25, help="share of sentences outside the repertoire")
+    command.add_argument("--questions", type=float, default=0.15, help="share of those that ask about what a request would do")
     command.add_argument("--unseen", type=float, default=0.0, help="share of requests in wordings held out of training")
     command.add_argument("--no-numbers", action="store_true", help="only requests without a number")
     command.add_argument("--shard", type=int, default=500, help="clips in a shard")
