@@ -247,6 +247,8 @@ def stop(options: argparse.Namespace) -> dict[str, Any]:
     ]
     timer = min(timers, key=lambda pair: pair[0])[1]
     for kind, tries in (("reply", options.stops), ("ring", options.rings)):
+        if not tries:
+            continue
         with scene() as (room, program, tape):
             for _, pcm, rate_hz, _ in asked[:WARM_UP]:
                 room.say(pcm, rate_hz).wait()
@@ -272,8 +274,12 @@ def stop(options: argparse.Namespace) -> dict[str, Any]:
                 stopped = any(moment["event"] == "stopped" for moment in program.moments[before:])
                 seen[kind] += 1
                 if ended is not None and stopped:
-                    loud = np.flatnonzero(np.abs(reply) > VOICE)
-                    found[kind].append((int(loud[-1]) + 1 - ended) * 1000 / RATE if len(loud) else -1000.0)
+                    silence = quiet_from(reply, first_sound(user, 0.02 * float(np.abs(user).max())) or 0)
+                    if silence is not None:
+                        found[kind].append((silence - ended) * 1000 / RATE)
+                else:
+                    news = [(moment["event"], moment["at_ms"]) for moment in program.moments[before:]]
+                    talk.print(f"{words[turn % len(words)].name} did not stop it: {news}")
                 while program.wait("done", "ring", timeout_s=4):
                     pass
     return {
