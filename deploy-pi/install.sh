@@ -259,13 +259,15 @@ build() {
     python3 -m venv --without-pip "$version/venv"
     python3 -m zipfile -e "$(printf '%s\n' "$bundle"/wheels/pip-*.whl)" "$scratch/pip"
     PYTHONPATH=$scratch/pip "$version/venv/bin/python" -m pip --quiet --isolated --disable-pip-version-check install --no-index --no-deps \
-      --no-cache-dir --find-links "$bundle/wheels" --require-hashes --requirement "$bundle/wheels/requirements.txt" ||
+      --no-compile --no-cache-dir --find-links "$bundle/wheels" --require-hashes --requirement "$bundle/wheels/requirements.txt" ||
       broke "pip could not install the wheels; the version in use is untouched"
   fi
   mkdir "$version/bin"
   ln -s ../venv/bin/edge-assistant "$version/bin/edge-assistant"
   site=$(printf '%s\n' "$version"/venv/lib/python3.*/site-packages)
   link_module "$site" lgpio
+  # Ours is compiled now, and of the others what the question makes it load: the thousands that nobody loads take a small board minutes.
+  "$version/venv/bin/python" -m compileall -q "$site/edge_assistant"
   try "$version" "$question"
   flush
   touch "$version/complete"
@@ -411,7 +413,7 @@ network_build() {
     fi
   fi
   python3 -m venv "$version/venv"
-  "$version/venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary=:all: --require-hashes --requirement "$lockfile" ||
+  "$version/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --only-binary=:all: --require-hashes --requirement "$lockfile" ||
     broke "pip could not install the packages"
   "$version/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "$checkout" || broke "pip could not install $checkout"
 }
@@ -444,7 +446,8 @@ uninstall() {
   if [ -z "$root" ] && [ -z "$keep" ] && getent passwd "$NAME" >/dev/null; then act "remove the user" remove_user; fi
   act "remove the program" rm -rf "$opt" "$bin/edge-assistant" "$sbin/edge-assistant-install" "$doc" "$sysusers/$NAME.conf" "$cache"
   [ -n "$keep" ] || act "remove settings, state and models" rm -rf "$etc" "$state"
-  [ -z "$root" ] || rmdir --ignore-fail-on-non-empty -p "$root"/{opt,etc/systemd/system,usr/local/bin,usr/local/sbin,usr/share/doc,usr/lib/sysusers.d,var/lib,var/cache} 2>/dev/null || true
+  [ -z "$root" ] || (cd "$root" && rmdir --ignore-fail-on-non-empty -p \
+    opt etc/systemd/system usr/local/bin usr/local/sbin usr/share/doc usr/lib/sysusers.d var/lib var/cache 2>/dev/null) || true
 }
 
 remove_service() {
