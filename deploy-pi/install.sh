@@ -244,14 +244,14 @@ build() {
   building=$version
   rm -rf "$version"
   mkdir -p "$version"
-  cp "$here/install.sh" "$version/install.sh"
+  install -m 755 "$here/install.sh" "$version/install.sh"
   if [ "$source" = network ]; then
     cp -r "$checkout/systemd" "$version/systemd"
     cp -r "$checkout/docs" "$version/doc"
     question=$checkout/assets/demo/timer.wav
     network_build "$version"
   else
-    cp "$bundle/install.sh" "$version/install.sh"
+    install -m 755 "$bundle/install.sh" "$version/install.sh"
     cp -r "$bundle/systemd" "$version/systemd"
     cp -r "$bundle/doc" "$version/doc"
     question=$bundle/check/timer.wav

@@ -17,6 +17,8 @@ from edge_assistant.saying import say_aloud
 from edge_assistant.voice import find_voice
 
 LISTEN_MS = 2000
+WAKE_MS = 5000
+"""A device that slept may take so long until it delivers."""
 SETTLE_MS = 300
 """Of what is heard first nothing counts: a device that is switched on clicks."""
 QUIET_DB = -45
@@ -74,11 +76,14 @@ def check_microphone(patient: Patient) -> Iterator[Finding]:
     frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
     meter, loudest_db, reading = Meter(), SILENT_DB, None
     microphone = Microphone(device, frames.put)
-    heard = 0
+    heard = first = 0  # frames that count; the number of the first one that the device delivered
     try:
         with microphone:
-            while (frame := frames.get()) is not None and frame.number * FRAME_MS < LISTEN_MS:
-                if frame.number * FRAME_MS < SETTLE_MS or not microphone.used:
+            while (frame := frames.get()) is not None and (frame.number - first) * FRAME_MS < (LISTEN_MS if first else WAKE_MS):
+                if not microphone.used:
+                    continue
+                first = first or max(1, frame.number)
+                if (frame.number - first) * FRAME_MS < SETTLE_MS:
                     continue
                 heard += 1
                 reading = meter.read(frame.number, frame.pcm, 0.0)

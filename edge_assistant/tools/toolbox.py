@@ -104,10 +104,11 @@ class _Run:
         self._answers: queue.SimpleQueue[Response] = queue.SimpleQueue()
         given = {**arguments, each.cancel: self._cancel} if each.cancel else dict(arguments)
         self.thread = threading.Thread(target=self._work, args=(each, given), name=f"tool {each.name}", daemon=True)
-        self.thread.start()
 
     def answer(self, limit_s: float) -> Response:
-        """What it gives, or that it does not."""
+        """What it gives, or that it does not. It begins here: by now whoever wants to give it up can."""
+        if not self._cancel.is_set():
+            self.thread.start()
         try:
             return self._answers.get(timeout=limit_s)
         except queue.Empty:
