@@ -1381,6 +1381,12 @@ QUESTIONS = (
     "is the volume down",
 )
 """About what a request would do: to ask for a thing is not to want it done."""
+_ASKED = re.compile("|".join(question.replace("{num}", "[a-z ]+") for question in QUESTIONS))
+
+
+def asks(text: str) -> bool:
+    """Is it one of QUESTIONS?"""
+    return _ASKED.fullmatch(text) is not None
 
 
 def foreign(rng: random.Random, questions: float = 0.15) -> Utterance:

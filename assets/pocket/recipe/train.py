@@ -62,8 +62,11 @@ AUDIO_TYPE = 3
 ARGUMENT_WEIGHT, SENTENCE_WEIGHT = 3.0, 0.5
 SHARES = {"kokoro": 0.35, "espeak": 0.24, "flite": 0.2, "piper": 0.13, "negative": 0.08}
 """How much of a batch comes from each kind of shard, whatever their sizes."""
-INTENT_SHARES = {"foreign": 0.26, "timer": 0.2, "brightness": 0.08, "volume": 0.08}
-"""How much of each kind's clips; all other intents share the rest evenly, or the numbers, drawn often, drown them."""
+INTENT_SHARES = {"foreign": 0.2, "question": 0.14, "timer": 0.2, "brightness": 0.08, "volume": 0.08}
+"""How much of each kind's clips; all other intents share the rest evenly, or the numbers, drawn often, drown them.
+
+`question` is of speech outside the repertoire what asks about its things.
+"""
 
 
 # ---- model and tokenizer ----
@@ -275,6 +278,11 @@ class Clip:
     def tokens(self) -> int:
         return len(self.mel) // 4
 
+    @property
+    def shelf(self) -> str:
+        """Its intent, for INTENT_SHARES."""
+        return "question" if self.meta["intent"] == "foreign" and repertoire.asks(self.meta["text"]) else self.meta["intent"]
+
 
 @dataclass
 class Pool:
@@ -304,7 +312,7 @@ class Pool:
     def batches(self, frames: int, rng: random.Random) -> Iterator[list[Clip]]:
         """Yield batches of clips of similar length, about `frames` mel frames each, for ever."""
         while True:
-            chosen = sorted(draw(self.clips, lambda clip: clip.meta["intent"], 800, rng), key=lambda clip: len(clip.mel))
+            chosen = sorted(draw(self.clips, lambda clip: clip.shelf, 800, rng), key=lambda clip: len(clip.mel))
             batches: list[list[Clip]] = [[]]
             for clip in chosen:
                 if len(clip.mel) * (len(batches[-1]) + 1) > frames:
@@ -679,7 +687,7 @@ class Trainer:
         batches: list[list] = []
         while (share := (time.time() - start) / (60 * minutes)) < 1:
             if not batches:
-                drawn = draw(self.cached, lambda pair: pair[0].meta["intent"], 960, self.rng)
+                drawn = draw(self.cached, lambda pair: pair[0].shelf, 960, self.rng)
                 drawn.sort(key=lambda pair: pair[0].tokens)
                 batches = [drawn[at : at + self.args.rows] for at in range(0, len(drawn), self.args.rows)]
                 self.rng.shuffle(batches)
