@@ -3,6 +3,9 @@
 The loudspeaker and the microphone call back on clocks of their own; everything runs as fast as can be.
 """
 
+import subprocess
+import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,11 +15,9 @@ import soxr
 from simroom import RATE_HZ, Room, level_db
 
 from edge_assistant.echo import Echo
-from edge_assistant.echo.take import SENTENCES
 from edge_assistant.endpoint import EndpointConfig, Endpointer
 from edge_assistant.frames import SpeechStarted
 from edge_assistant.vad import SileroVad
-from edge_assistant.voice import EspeakVoice
 
 FRAME = 512
 FRAME_S = FRAME / RATE_HZ
@@ -26,22 +27,17 @@ QUESTIONS = sorted((ASSETS / "demo").glob("*.wav"))
 
 def say_replies(seconds: float, gap_s: float = 0.6):
     """Our own voice, sentence after sentence, at 16 kHz."""
-    voice = EspeakVoice()
-    voice.open()
-    try:
-        said = [resampled(voice.say(text), RATE_HZ) for text in SENTENCES]
-    finally:
-        voice.close()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "said.npz"
+        subprocess.run([sys.executable, Path(__file__).with_name("speak.py"), file], check=True)
+        with np.load(file) as spoken:
+            rate_hz = int(spoken["rate_hz"])
+            said = [soxr.resample(spoken[name], rate_hz, RATE_HZ) for name in spoken if name != "rate_hz"]
     sound, length = [], 0
     while length < seconds * RATE_HZ:
         sound += [said[len(sound) // 2 % len(said)], np.zeros(round(gap_s * RATE_HZ), np.float32)]
         length += sum(map(len, sound[-2:]))
     return np.concatenate(sound)[: round(seconds * RATE_HZ)]
-
-
-def resampled(voice, rate_hz):
-    pcm, own_hz = voice
-    return soxr.resample(pcm, own_hz, rate_hz)
 
 
 def speak_over(length: int, level: float, *, first_s=15.0, every_s=6.0, seed=0, clips=None):

@@ -27,9 +27,8 @@ def test_killed_at_random_and_run_again(models: Path, checkpoint: Path, referenc
     process.communicate(timeout=60)
     whole_s = time.monotonic() - begin
     again(models, checkpoint, reference)
-    chance, killed, resumed = random.Random(11), 0, 0
+    chance, killed = random.Random(11), 0
     while killed < KILLS:
-        resumed += (models / ".e2b.part" / ".finished.json").exists()
         process = start(*arguments, environment=environment)
         time.sleep(chance.uniform(0, whole_s))
         process.kill()
@@ -41,7 +40,18 @@ def test_killed_at_random_and_run_again(models: Path, checkpoint: Path, referenc
         if chance.random() < 0.3:
             again(models, checkpoint, reference)
     again(models, checkpoint, reference)
-    assert resumed
+
+
+def test_killed_when_a_part_is_finished(models: Path, checkpoint: Path, reference: dict[str, bytes]) -> None:
+    finished = models / ".e2b.part" / ".finished.json"
+    environment = {**os.environ, "XDG_DATA_HOME": str(models.parent.parent)}
+    process = start("models", "build", checkpoint, "--name", "e2b", environment=environment)
+    while not finished.exists():
+        assert process.poll() is None
+    process.kill()
+    process.communicate(timeout=60)
+    assert finished.exists()
+    again(models, checkpoint, reference)
 
 
 def again(models: Path, checkpoint: Path, reference: dict[str, bytes]) -> None:
