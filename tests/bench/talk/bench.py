@@ -147,7 +147,8 @@ def turns(options: argparse.Namespace) -> dict[str, Any]:
             waits += [m["waited_ms"] for m in news if m["event"] == "speech_ended"][:1]
             parts += split(news, user, begin_s, (ended, spoken), Path(folder) / "heard.wav")
             clip = Path(folder) / f"{number}.wav"
-            sf.write(clip, reply[max(0, spoken - RATE // 5) :], RATE)
+            sound = reply[max(0, spoken - RATE // 5) :]
+            sf.write(clip, 0.5 * sound / np.abs(sound).max(), RATE)  # how loud it is was asked for
             clips.append(clip)
             said.append(" ".join(m["text"] for m in news if m["event"] == "say"))
         understood = listen(options.listener, clips)
