@@ -84,23 +84,6 @@ def test_a_question_is_answered_through_the_devices(tmp_path):
     assert sound.stat().st_mode & 0o077 == 0
 
 
-def test_at_rest_it_wakes_half_as_often(tmp_path):
-    """Nothing else tells: what is decided is the same."""
-
-    def wakings(program):
-        status = Path(f"/proc/{program.pid}/task/{program.pid}/status").read_text()
-        return int(status.split("voluntary_ctxt_switches:")[1].split()[0])
-
-    with Room() as room:
-        room.furnish()
-        with talking() as program:
-            listening(program)
-            time.sleep(1)
-            before = wakings(program)
-            time.sleep(2)
-            assert wakings(program) - before < 50  # 2 s are 62 frames
-
-
 def test_nothing_is_written_unless_asked(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path))
