@@ -71,7 +71,9 @@ def test_a_life(bundle, key, board, tmp_path):
     assert "would switch to version 0.1.0+" in dry.stdout
     assert tree(board) == untouched
 
+    (bundle / "install.sh").chmod(0o644)  # a stick in FAT has no modes
     install(board, *offline)
+    assert os.access(board / "opt/edge-assistant/current/install.sh", os.X_OK)  # it is called by its name
     first = in_use(board)
     assert first == "0.1.0+" + hashlib.sha256((bundle / "SHA256SUMS").read_bytes()).hexdigest()[:8]
     assert version_of(board).startswith("edge-assistant 0.")
