@@ -244,8 +244,8 @@ build() {
   building=$version
   rm -rf "$version"
   mkdir -p "$version"
-  install -m 755 "$here/install.sh" "$version/install.sh"
   if [ "$source" = network ]; then
+    install -m 755 "$here/install.sh" "$version/install.sh"
     cp -r "$checkout/systemd" "$version/systemd"
     cp -r "$checkout/docs" "$version/doc"
     question=$checkout/assets/demo/timer.wav
