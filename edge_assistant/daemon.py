@@ -11,6 +11,7 @@ import os
 import queue
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -145,7 +146,8 @@ class Daemon:
     def _get_ready(self, setup: Setup, *, heard: bool) -> None:
         self._ready, self._setup = True, setup
         if self._stamp is not None:
-            self._stamp.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._stamp.unlink()
         self._notifier.ready()
         self._show()
         if setup.announce and heard:
@@ -233,9 +235,12 @@ def say_fault(error: EdgeAssistantError, voice: Voice, loudspeaker: str | None, 
     """
     said = f"I cannot start. {next((text for kind, text in FAULTS.items() if isinstance(error, kind)), f'{error.what}.')}"
     if stamp is not None:
-        if stamp.is_file() and stamp.read_text() == error.what:
-            return
-        stamp.write_text(error.what)
+        try:
+            if stamp.is_file() and stamp.read_text() == error.what:
+                return
+            stamp.write_text(error.what)
+        except OSError as unkept:
+            log.warning("it may be said again: %s", unkept)
     try:
         say_aloud(said, voice, loudspeaker, "error", FAULT_SAID_S)
     except EdgeAssistantError as mute:

@@ -139,7 +139,9 @@ class Board:
         try:
             command = [self._vcgencmd, "get_throttled"]
             asked = subprocess.run(command, capture_output=True, text=True, timeout=_VCGENCMD_S, check=False)
-        except (OSError, subprocess.TimeoutExpired):
+        except subprocess.TimeoutExpired:
+            return ""  # a busy board: the next time, perhaps
+        except OSError:
             asked = None
         if asked is None or asked.returncode:
             self._vcgencmd = None  # not for this user: it would not be otherwise the next time

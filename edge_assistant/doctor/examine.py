@@ -47,7 +47,7 @@ def examine(*, quick: bool = False) -> Iterator[Finding]:
 
 
 def adopt(environment: str) -> None:
-    """Look where the service looks: its folders and settings instead of root's own. `environment`: as systemd shows it."""
+    """Look where the service looks: its folders, settings and sound server. `environment`: as systemd shows it."""
     for name, sign, value in (word.partition("=") for word in shlex.split(environment)):
-        if sign and (name == "HOME" or name.startswith(("XDG_", ENVIRONMENT))):
+        if sign and (name == "HOME" or name.startswith(("XDG_", "PULSE_", "ALSA_", ENVIRONMENT))):
             os.environ[name] = value

@@ -83,8 +83,9 @@ def test_exit_status(verdict, status, monkeypatch, capsys):
 
 def test_root_looks_where_the_service_looks(monkeypatch):
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    adopt('HOME=/var/lib/e XDG_DATA_HOME=/var/lib "EDGE_ASSISTANT_TALK_WAKE_WORD=hey you" PYTHONUNBUFFERED=9 LD_PRELOAD=x')
+    adopt('HOME=/var/lib/e XDG_DATA_HOME=/var/lib "EDGE_ASSISTANT_TALK_WAKE_WORD=hey you" PULSE_SERVER=p LD_PRELOAD=x')
     assert os.environ["HOME"] == "/var/lib/e"
     assert os.environ["XDG_DATA_HOME"] == "/var/lib"
     assert os.environ["EDGE_ASSISTANT_TALK_WAKE_WORD"] == "hey you"
+    assert os.environ["PULSE_SERVER"] == "p"
     assert os.environ.get("LD_PRELOAD") != "x"

@@ -1,16 +1,25 @@
 """The service's own judgement: whether all of it is alive, and what it shows."""
 
 import logging
+import queue
+import socket
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from edge_assistant.assistant import once
-from edge_assistant.daemon import STUCK_FRAMES, Vitals, warm_up
+from edge_assistant.daemon import STUCK_FRAMES, Daemon, Vitals, say_fault, warm_up
+from edge_assistant.errors import BundleError
+from edge_assistant.frames import Due, Strained
+from edge_assistant.health import LOW_VOLTAGE, SAID, TOO_HOT, Board, HealthWatch
+from edge_assistant.led import Led
 from edge_assistant.models import find_model
+from edge_assistant.notify import Notifier
 from edge_assistant.runtimes.onnx import OnnxModel
 from edge_assistant.verbs.serve import JournalFormatter
+from edge_assistant.voice import EspeakVoice
 from edge_assistant.worker import KEEP, ThreadWorker
 
 
@@ -82,3 +91,47 @@ def test_warming_up_leaves_no_trace():
 def test_the_journal_knows_how_serious_a_line_is(level, text):
     record = logging.LogRecord("x", level, "", 0, "one\ntwo", (), None)
     assert JournalFormatter("%(message)s").format(record) == f"{text}one\n{text}two"
+
+
+def drained(inbox):
+    found = []
+    while True:
+        try:
+            found.append(inbox.get_nowait())
+        except queue.Empty:
+            return found
+
+
+def test_what_the_boards_files_say_is_shown_said_once_and_changes_what_it_does(tmp_path):
+    heat = tmp_path / "sys/class/thermal/thermal_zone0/temp"
+    bits = tmp_path / "sys/devices/platform/soc/soc:firmware/get_throttled"
+    for file, text in ((heat, "60000"), (bits, "0")):
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(5)
+        daemon = Daemon(lambda: None, lambda: None, Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")}), Led(None))
+        with HealthWatch(daemon._board_changed, Board(tmp_path).read, every_s=0.02):
+            heat.write_text("83000")
+            assert manager.recv(100) == b"STATUS=too hot"
+            bits.write_text("50001")
+            assert manager.recv(100) == b"STATUS=low voltage; too hot"
+            time.sleep(0.1)  # more looks at the same
+            heat.write_text("60000")
+            assert manager.recv(100) == b"STATUS=low voltage"
+            bits.write_text("50000")
+            assert manager.recv(100) == b"STATUS=starting"
+    spared, cool = Strained(spare=True, shed=False), Strained(spare=False, shed=False)
+    hot, weak = (Due(SAID[what], "error") for what in (TOO_HOT, LOW_VOLTAGE))
+    assert drained(daemon._inbox) == [spared, hot, spared, weak, spared, cool]
+
+
+def test_a_fault_is_said_once_and_again_where_nothing_can_be_kept(tmp_path, caplog):
+    error = BundleError("a file was altered", "fetch it again")
+    for folder, tries in ((tmp_path, 1), (tmp_path / "nowhere", 2)):
+        caplog.clear()
+        for _ in range(2):
+            say_fault(error, EspeakVoice(), "no such device", folder / "fault")
+        assert caplog.text.count("it cannot be said aloud either") == tries
+    assert "may be said again" in caplog.text

@@ -120,6 +120,17 @@ def test_a_tool_that_may_not_ask_is_asked_once(tmp_path):
     assert (tmp_path / "asked").read_text() == "asked\n"
 
 
+def test_a_tool_that_was_slow_once_is_asked_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge_assistant.health._VCGENCMD_S", 0.2)
+    tool = tmp_path / "vcgencmd"
+    tool.write_text(f"#!/bin/sh\n[ -e {tmp_path}/asked ] || {{ touch {tmp_path}/asked; exec sleep 5; }}\necho throttled=0x1\n")
+    tool.chmod(0o755)
+    board = Board(tmp_path, str(tool))
+    assert board.read().low_voltage is None
+    monkeypatch.setattr("edge_assistant.health._VCGENCMD_S", 5)
+    assert board.read().low_voltage
+
+
 def test_a_board_that_tells_nothing_has_no_trouble(tmp_path):
     assert Board(tmp_path).read() == Reading()
     assert Health().step(Board(tmp_path).read()) == frozenset()
