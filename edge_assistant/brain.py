@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias, cast
 
-from edge_assistant.consent import ANSWERING
+from edge_assistant.consent import ANSWERING, UNTOLD_YES
 from edge_assistant.errors import ContextFull
 from edge_assistant.frames import SAMPLE_RATE_HZ, Called, DecodeEnded, Response, Token
 from edge_assistant.prompt import (
@@ -292,6 +292,9 @@ class Brain:
                         break
             if not reader.calls and not (last and last.text == RESPONSE_OPEN):
                 self._close(last, before, TURN_CLOSE)
+                if self._answering and not self._wrote_down(reader):
+                    yield Called(number, ())
+                    return
                 break
             if self._answering:
                 yield Called(number, ())
@@ -325,6 +328,11 @@ class Brain:
             yield Called(number, calls)
             return
         yield DecodeEnded(number)
+
+    def _wrote_down(self, reader: ReplyReader) -> bool:
+        """Can what it said to a question of ours be taken for the answer?"""
+        prompting = self._session.prompting
+        return prompting.system or (reader.spoken == UNTOLD_YES and reader.probability >= prompting.min_call_probability)
 
     def _transcribe(self, call_at: int) -> Generator[None, None, str]:
         """What the user said in this turn, by the model's own speech recognition; "" if there is no room for it.

@@ -7,6 +7,8 @@ import re
 
 ANSWERING = 'Write down word for word what the user answers to "{question}" and nothing else.\n'
 """Before the sound of an answer, for a model that has a system turn."""
+UNTOLD_YES = "Yes."
+"""What a model that cannot be told to write down says to a yes; whatever else it says is no record of what it heard."""
 NOT_DONE = "All right, I won't."
 NOTHING_DONE = "I have not done that."
 DONE = "Done."

@@ -27,10 +27,14 @@ class ReplyReader:
     """Every tool call that was opened, as written, from `<|tool_call>` to `<tool_call|>`."""
     call_probability: float = 1.0
     """Product of the probabilities of all tokens of the calls."""
+    probability: float = 1.0
+    """Product of the probabilities of all tokens."""
+    spoken: str = ""
     part: Part = Part.SPEECH
 
     def push(self, token: Token) -> str:
         """Take a token; return what of it is to be spoken."""
+        self.probability *= token.probability
         if token.stop:
             return ""
         if token.text in OPENS and self.part is Part.SPEECH:
@@ -38,6 +42,7 @@ class ReplyReader:
             if self.part is Part.CALL:
                 self.calls.append("")
         spoken = token.text if self.part is Part.SPEECH else ""
+        self.spoken += spoken
         if self.part is Part.CALL:
             self.calls[-1] += token.text
             self.call_probability *= token.probability

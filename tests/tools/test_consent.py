@@ -113,6 +113,21 @@ def test_a_model_that_was_not_told_of_tools_writes_down_as_well_as_it_can():
     assert "Write down" not in world.session.text
 
 
+@pytest.mark.parametrize(
+    ("answer", "probability", "does"),
+    [("Yes.", 0.99, 1), ("Yes.", 0.7, 0), ("Okay.", 0.99, 0), ("No.", 0.99, 0), ("Yes. Good night.", 0.99, 0)],
+)
+def test_of_such_a_model_only_its_own_sure_yes_counts(answer, probability, does):
+    """pocket says "Okay." to "stop"."""
+    world, machine = asked(answer + "<turn|>", prompting=Prompting(system=False, min_call_probability=0.85))
+    world.run(ASK)
+    world.session.probability = probability
+    world.run(ASK)
+    check(world)
+    assert machine.shut_down == does
+    assert world.said == [QUESTION, "Shutting down." if does else NOT_DONE]
+
+
 def test_the_model_is_told_to_write_down():
     world, _ = asked("Yes.<turn|>")
     world.run(ASK + ASK)
