@@ -70,6 +70,15 @@ def test_no_interface_no_address_and_no_socket_but_the_local_kind():
 
 
 @pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="there is no systemd-sysusers")
+def test_the_kernel_may_be_asked_about_its_clock_and_nobody_may_set_it():
+    lines = UNIT.read_text().splitlines()
+    allowed = {call for line in lines if line.startswith("SystemCallFilter=") for call in line.partition("=")[2].split()}
+    assert {"adjtimex", "clock_adjtime"} <= allowed
+    assert "ProtectClock=yes" not in lines  # it forbids them, whatever else is allowed
+    assert {"@clock", "clock_settime", "settimeofday"} & allowed == set()
+    assert "CapabilityBoundingSet=" in lines
+
+
 def test_the_user_is_made(tmp_path):
     (tmp_path / "etc").mkdir()
     told = subprocess.run(
