@@ -22,6 +22,7 @@ from edge_assistant.end_of_turn import HEARD_S, end_wait_ms
 from edge_assistant.endpoint import EndpointConfig, Endpointer
 from edge_assistant.errors import EdgeAssistantError
 from edge_assistant.frames import (
+    Commanded,
     EndJudged,
     Event,
     Failed,
@@ -49,6 +50,7 @@ from edge_assistant.hearing import Hearing, HearingConfig, Measured
 from edge_assistant.prompt import ToolCall
 from edge_assistant.runtime import Pcm
 from edge_assistant.turn import (
+    STOP,
     Command,
     Forget,
     GoOn,
@@ -56,6 +58,7 @@ from edge_assistant.turn import (
     Hold,
     Hush,
     Prepare,
+    React,
     Remember,
     Reply,
     Resume,
@@ -122,12 +125,15 @@ class Assistant:
         hearing: HearingConfig | None = None,
         cancel: Callable[[], None] = lambda: None,
         judge: Callable[[Pcm], float] | None = None,
+        understand: Callable[[int, Pcm, float], Job] | None = None,
+        react: Callable[[tuple[ToolCall, ...]], None] = lambda calls: None,
     ) -> None:
         """`use` runs a tool, or asks first if no yes was said to it; `cancel` gives up the one that runs; `due` is asked every
         frame what has come due.
 
         `observe` sees every step, and `record` everything that a decision rests on, both on this thread. `judge` tells from how a
         turn sounds (shape [samples]) how probable it is that it is over. Without `hearing` everything that is said gets a reply.
+        `understand` finds commands that need no model (see `CommandListener.hear`), and `react` lets them be heard at once.
         """
         config = self._config = endpoint or EndpointConfig()
         self.inbox = inbox
@@ -141,6 +147,8 @@ class Assistant:
         self._heard_well = Hearing(hearing) if hearing else None
         self._brains, self._mouths, self._hands = (worker(name, inbox.put) for name in ("brain", "mouth", "hands"))
         self._judges = worker("judge", inbox.put)
+        self._understand, self._react = understand, react
+        self._listeners = worker("listener", inbox.put)
         self._sound: deque[Pcm] = deque(maxlen=frames(HEARD_S * 1000))
         """What was heard last, for the judge."""
         self._hearing = False
@@ -158,8 +166,8 @@ class Assistant:
 
     @property
     def workers(self) -> list[Worker]:
-        """Brain, mouth, hands and judge."""
-        return [self._brains, self._mouths, self._hands, self._judges]
+        """Brain, mouth, hands, judge and listener."""
+        return [self._brains, self._mouths, self._hands, self._judges, self._listeners]
 
     @property
     def at_rest(self) -> bool:
@@ -217,6 +225,8 @@ class Assistant:
                 self._brain.brief = spare
                 self._endpoint.guess_late(spare)
                 self._shed = self._shed or shed
+            case Commanded():
+                self._command(event)
             case _:
                 self._step(event)
 
@@ -227,6 +237,8 @@ class Assistant:
         if heard.woke:
             self._step(Woken())
         self._listen(frame.number, heard)
+        if self._understand is not None:
+            self._listeners.do(KEEP, self._understand(self.turn.reply, heard.pcm, heard.speech))
         if heard.stopped and self.turn.can_stop:  # said with nothing to stop it is for the model, which may know a reply
             self._step(Stopped())
         self._rest()
@@ -256,9 +268,23 @@ class Assistant:
         if speech is not None:
             self._take_speech(speech)
 
+    def _command(self, event: Commanded) -> None:
+        """A command was understood in what is being said; it counts if that is heard well, and if there is something to stop."""
+        if self.turn.is_late(event):
+            return
+        if event.calls and self.turn.state in (State.HEARING, State.INTERRUPTED) and (meant := self._endpoint.confirm()):
+            self._step(meant)
+        well = self._heard_well is None or self._heard_well.complaint() is None
+        idle = STOP in event.calls and not self.turn.can_stop
+        if self.turn.takes_commands:
+            self._step(Commanded(self.turn.reply, event.calls if well and not idle else ()))
+
     def _take_speech(self, event: SpeechEvent) -> None:
         """Let the endpointer's event happen; a turn that was not heard well gets no guess, and a question for its end."""
         hearing = self._heard_well
+        if isinstance(event, SpeechEnded) and self.turn.stops:
+            self._step(Stopped())
+            return
         if hearing is None:
             self._step(event)
             return
@@ -296,6 +322,10 @@ class Assistant:
             self._mouth.signal("thinking")
 
     def _fault(self, fault: Failed) -> None:
+        if fault.worker == "listener":
+            log.error("commands wait for the model from now on: %s: %s", type(fault.error).__name__, fault.error)
+            self._understand = None
+            return
         tidying = self.turn.state is State.IDLE and not self.turn.is_late(fault)
         if fault.reply == KEEP or tidying:
             if isinstance(fault.error, EdgeAssistantError):
@@ -371,6 +401,8 @@ class Assistant:
                 self._mouths.do(reply, self._say(reply, text, sound))
             case Signal(sound):
                 self._mouth.signal(sound)
+            case React(calls):
+                self._react(calls)
             case Hush(reply):
                 for worker in self.workers:
                     worker.drop(reply)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias, cast
 
+from edge_assistant.answer import NOT_UNDERSTOOD
 from edge_assistant.consent import ANSWERING, UNTOLD_YES
 from edge_assistant.errors import ContextFull
 from edge_assistant.frames import SAMPLE_RATE_HZ, Called, DecodeEnded, Response, Token
@@ -35,7 +36,6 @@ from edge_assistant.prompt import (
 from edge_assistant.reply import ReplyReader
 from edge_assistant.runtime import Pcm, Sampling, Session, Stretch
 from edge_assistant.runtime import Token as ModelToken
-from edge_assistant.turn import NOT_UNDERSTOOD
 from edge_assistant.worker import Job
 
 log = logging.getLogger(__name__)

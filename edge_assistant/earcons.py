@@ -27,6 +27,11 @@ def thinking(rate_hz: int) -> Pcm:
     return _strokes([(0.0, LOW_HZ, 0.4)], rate_hz)
 
 
+def understood(rate_hz: int) -> Pcm:
+    """One clear note: a command is being done."""
+    return _strokes([(0.0, HIGH_HZ, 1.0)], rate_hz)
+
+
 def muted(rate_hz: int) -> Pcm:
     """Two slow notes downwards: it hears nothing now."""
     return _strokes([(0.0, HIGH_HZ, 1.0), (0.22, LOW_HZ, 1.0)], rate_hz)

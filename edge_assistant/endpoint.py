@@ -143,6 +143,14 @@ class Endpointer:
         """The wake word ended in this frame: what is said after it is a turn, even without a silence between."""
         self._mode, self._since = Mode.SILENCE, frame + 1
 
+    def confirm(self) -> SpeechConfirmed | None:
+        """What is being said was understood: it is meant, however short it is. Returns the event that this causes."""
+        if self._mode is not Mode.DOUBT:
+            return None
+        event = SpeechConfirmed(self._began)
+        self._enter(Mode.SPEECH, event)
+        return event
+
     def finish(self, frame: int) -> list[SpeechEvent]:
         """The speaker lets the button go: what was said is over, without a wait. Returns the events that it causes."""
         events: list[SpeechEvent] = []

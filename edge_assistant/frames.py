@@ -176,6 +176,15 @@ class EndJudged:
 
 
 @dataclass(frozen=True, slots=True)
+class Commanded:
+    """What is being said is a command that needs no language model, as far as it was said."""
+
+    reply: int
+    calls: tuple[ToolCall, ...]
+    """What it wants done; none takes back what was told before: the speaker went on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
     """A timer rings, or there is something else to tell."""
 
@@ -229,6 +238,6 @@ class Muted:
 
 
 SpeechEvent = SpeechStarted | SpeechConfirmed | SpeechDropped | SpeechPaused | SpeechResumed | SpeechEnded | Unclear
-WorkEvent = Token | Called | Returned | DecodeEnded | EndJudged | Sounding | Spoken | Failed
+WorkEvent = Token | Called | Returned | DecodeEnded | EndJudged | Sounding | Spoken | Failed | Commanded
 UserEvent = Stopped | Woken | Released | Muted
 Event = SpeechEvent | WorkEvent | Due | Unanswered | Strained | UserEvent

@@ -11,7 +11,7 @@ from edge_assistant.runtime import Pcm
 from edge_assistant.speaker import Speaker
 from edge_assistant.voice import Voice
 
-SOUNDS = (earcons.bell, earcons.error, earcons.listening, earcons.muted, earcons.thinking)
+SOUNDS = (earcons.bell, earcons.error, earcons.listening, earcons.muted, earcons.thinking, earcons.understood)
 SILENT = 1e-4
 """Samples no louder than that are silence."""
 PIECE_S = 0.2

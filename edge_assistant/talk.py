@@ -21,6 +21,7 @@ from edge_assistant.echo.system import find_cancelled
 from edge_assistant.endpoint import EndpointConfig
 from edge_assistant.equipment import open_equipment
 from edge_assistant.errors import UsageError
+from edge_assistant.fastpath import CommandListener, Reaction
 from edge_assistant.frames import Due, Event, Frame, Muted, Released, Spoken, Stopped, Woken, frames
 from edge_assistant.hearing import HearingConfig
 from edge_assistant.journal import Journal
@@ -83,6 +84,8 @@ class Parts:
     wake: Spot | None = None
     stop: SpotSaid | None = None
     judge: Callable[[Pcm], float] | None = None
+    listener: CommandListener | None = None
+    """Understands commands while the session's model does not."""
     prefixes: Path | None = None
     """Folder that keeps what this model's cache holds after a system turn."""
     state: Path | None = None
@@ -165,6 +168,10 @@ def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
 
         observers += [wake, answer_rings(timers), equipment.observe]
 
+        mouth = SpeakingMouth(parts.voice, speaker)
+        if parts.listener:
+            parts.listener.may_cancel = lambda: timers.ringing
+
         def record(item: Frame | Event, heard: Heard | None) -> None:
             for each in recorders:
                 each(item, heard)
@@ -177,7 +184,7 @@ def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
             Assistant(
                 ears=EchoEars(PlainEars(parts.vad, parts.wake, parts.stop), echo),
                 brain=make_brain(parts.session, tools, parts.prefixes),
-                mouth=SpeakingMouth(parts.voice, speaker),
+                mouth=mouth,
                 use=tools.use,
                 cancel=tools.cancel,
                 due=lambda: [*timers.due(assistant.at_rest), *equipment.due(assistant.at_rest)],
@@ -189,6 +196,8 @@ def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
                 attention=config.attention,
                 hearing=config.hearing,
                 judge=parts.judge,
+                understand=parts.listener and parts.listener.hear,
+                react=Reaction(equipment.volume, mouth.signal),
             )
         )
         sink.connect(speaker)

@@ -21,7 +21,7 @@ from edge_assistant.frames import (
     Stopped,
     Token,
 )
-from edge_assistant.turn import Command, Forget, Hear, Hold, Remember, Resume, Ring, Say, Use
+from edge_assistant.turn import Command, Forget, Hear, Hold, React, Remember, Resume, Ring, Say, Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Moment:
 
     event: str
     """speech_started, speech_ended, first_token, tool_call, tool_response, say, first_sound, done, ring;
-    held and resumed (a cough), stopped, dropped (what was heard was no turn)."""
+    held and resumed (a cough), stopped, dropped (what was heard was no turn), understood (a command, without the model)."""
     turn: int
     """Counts what was said to the assistant, from 1."""
     at_ms: int
@@ -114,6 +114,8 @@ class Timeline:
                     self._tell("resumed", now)
                 case Forget():
                     self._tell("dropped", now)
+                case React(calls) if calls:
+                    self._tell("understood", now, commands=[call.name for call in calls])
                 case Remember(text, cut):
                     self._tell("done", now, **({"heard": text} if cut else {}))
                 case _:
@@ -180,12 +182,14 @@ def _words(moment: Moment) -> tuple[str, str]:
             return f"ring: “{more['text']}”", "bold magenta"
         case "first_sound":
             return "first sound", ""
+        case "understood":
+            return f"understood without the model: {', '.join(more['commands'])}", "dim"
         case "held":
             return "held its breath: somebody speaks", "dim"
         case "resumed":
             return "went on: it was only a cough", "dim"
         case "dropped":
-            return "too short to be meant, or stopped: no turn", "dim"
+            return "too short to be meant, stopped, or a command: no turn of the model's", "dim"
         case "done" if "heard" in more:
             return f"cut short; heard: “{more['heard']}”", "dim"
         case _:

@@ -14,17 +14,22 @@ What was said but not heard well enough goes from HEARING to IDLE (Unclear), and
 A reply that is decoded in GUESSING is only a guess: nothing of it is spoken and none of its tools run before SpeechEnded. In
 INTERRUPTED the reply holds its breath: speech silences it for good, a cough does not.
 
+A command that needs no model (Commanded) is heard at once (React) and done at SpeechEnded, in the place of the model's reply; it
+is taken back if the speaker goes on. So it happens once, whoever understood it.
+
 A tool that wants a yes has its question spoken. If that was heard to its end, and nothing came between, the next turn is the
 answer: the model only writes it down, words decide, and what is not plainly a yes is a no.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 
+from edge_assistant.answer import NOT_UNDERSTOOD, Answer, Asked
 from edge_assistant.consent import DONE, NOT_DONE, NOTHING_DONE, claims, says_yes
 from edge_assistant.frames import (
     Called,
+    Commanded,
     DecodeEnded,
     Due,
     EndJudged,
@@ -48,10 +53,10 @@ from edge_assistant.frames import (
     Woken,
 )
 from edge_assistant.prompt import ToolCall
-from edge_assistant.sentences import Sentences
 
 APOLOGY = "Sorry, something went wrong."
-NOT_UNDERSTOOD = "Sorry, I did not understand that."
+STOP = ToolCall("stop", {})
+"""Among what is commanded: no tool, but an end to what sounds."""
 
 
 class State(Enum):
@@ -77,6 +82,7 @@ TRANSITIONS: dict[State, dict[type[Event], State]] = {
         SpeechConfirmed: State.HEARING,
         SpeechDropped: State.IDLE,
         SpeechPaused: State.GUESSING,
+        Commanded: State.HEARING,
         Unclear: State.IDLE,
         Due: State.HEARING,
         Woken: State.HEARING,
@@ -86,6 +92,7 @@ TRANSITIONS: dict[State, dict[type[Event], State]] = {
     State.GUESSING: {
         SpeechResumed: State.HEARING,
         SpeechEnded: State.REPLYING,
+        Commanded: State.GUESSING,
         Token: State.GUESSING,
         Called: State.GUESSING,
         DecodeEnded: State.GUESSING,
@@ -220,6 +227,13 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class React:
+    """Let it be heard that a command was understood; no calls: as if it never had been."""
+
+    calls: tuple[ToolCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Hush:
     """Empty the loudspeaker now; stop decoding, tools and synthesis up to this reply."""
 
@@ -236,48 +250,7 @@ class Remember:
     """That is not what the cache holds: put it right."""
 
 
-Command = Hear | Reply | Rewind | Forget | Hold | Resume | Use | GoOn | Prepare | Say | Ring | Signal | Hush | Remember
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A question that wants a yes, and what is done then."""
-
-    question: str
-    call: ToolCall
-
-
-@dataclass
-class Answer:
-    """One reply on its way: decoded, not yet sent to the voice, sent, heard."""
-
-    sentences: Sentences = field(default_factory=Sentences)
-    ready: list[str] = field(default_factory=list[str])
-    prepared: bool = False
-    """The first sentence is being made ready."""
-    said: int = 0
-    heard: list[str] = field(default_factory=list[str])
-    before: int = 0
-    """Sentences that came before the last tool response."""
-    claims: list[str] = field(default_factory=list[str])
-    """Sentences that say that something was done, and what follows them: they wait until it is."""
-    done: bool = False
-    """A tool has done what it was called for."""
-    calls: tuple[ToolCall, ...] = ()
-    """Wait for the user's turn to be over."""
-    used: tuple[ToolCall, ...] = ()
-    confirmed: bool = False
-    asks: Asked | None = None
-    """What the reply ends with."""
-    instead: str = NOT_UNDERSTOOD
-    """What to say if the model has no words: what its tools told."""
-    written: str = ""
-    """What the user said, as the model wrote it down, where that is a yes or a no."""
-    ring: bool = False
-    """It is a timer's: the model knows nothing of it."""
-    ended: bool = False
-    broken: bool = False
-    """What is heard is not what was decoded."""
+Command = Hear | Reply | Rewind | Forget | Hold | Resume | Use | GoOn | Prepare | Say | Ring | Signal | React | Hush | Remember
 
 
 class Turn:
@@ -295,6 +268,8 @@ class Turn:
         """The user's turn is the answer to this."""
         self._over = False
         """The user began to speak over a reply or a ring."""
+        self._commanded: tuple[ToolCall, ...] = ()
+        """What the user's turn, as far as it was said, wants done without the model."""
         self._said: deque[str] = deque(maxlen=20)
         """Sentences that were heard: they may be said again."""
 
@@ -302,6 +277,16 @@ class Turn:
     def can_stop(self) -> bool:
         """Is there something to stop, or was there when the user began to speak?"""
         return self.state in (State.REPLYING, State.INTERRUPTED) or (self._over and self.state is not State.IDLE)
+
+    @property
+    def takes_commands(self) -> bool:
+        """Is somebody speaking, and not answering a question?"""
+        return self.state in (State.HEARING, State.GUESSING) and self._answers is None
+
+    @property
+    def stops(self) -> bool:
+        """Is it “stop” that was commanded?"""
+        return self._commanded == (STOP,)
 
     @property
     def awaits_yes(self) -> bool:
@@ -343,7 +328,15 @@ class Turn:
                     self._rings.clear()
                 if isinstance(event, Unclear) and event.question:
                     self._rings.insert(0, Due(event.question, sound=""))
-                return [Forget(given_up), *self._signal(event), *self._give()]
+                return [*self._take_back(), Forget(given_up), *self._signal(event), *self._give()]
+            case _, Commanded(_, calls):
+                before_calls, self._commanded = self._commanded, calls
+                return [React(calls)] if calls != before_calls else []
+            case State.GUESSING, SpeechEnded() if self._commanded:
+                given_up, calls = self.reply, self._commanded
+                self._next()
+                self._answer = Answer(used=calls, ring=True)
+                return [*self._take_back(), Forget(given_up), Use(self.reply, calls)]
             case ((State.REPLYING | State.INTERRUPTED), (Stopped() | Woken() | Failed(_, "mouth", _))):
                 # A broken voice: what is not heard yet never will be. To stop is to stop what waits to ring, too.
                 self.state = State.IDLE
@@ -361,7 +354,7 @@ class Turn:
             case _, SpeechResumed():
                 given_up = self.reply
                 self._next()
-                return [Rewind(given_up)]
+                return [*self._take_back(), Rewind(given_up)]
             case _, Returned(_, responses):
                 return self._returned(responses)
             case _, Due():
@@ -416,7 +409,7 @@ class Turn:
     def _returned(self, responses: tuple[Response, ...]) -> list[Command]:
         """The tools have run, or one of them asks."""
         answer = self._answer
-        if answer.confirmed:
+        if answer.confirmed or answer.ring:
             self._finish(_words(responses))
             return self._give()
         answer.before = answer.said + len(answer.ready)
@@ -462,6 +455,11 @@ class Turn:
         self._next()
         self._answers = self._asked
         return Hear(self._answers.question if self._answers else "")
+
+    def _take_back(self) -> list[Command]:
+        """What was commanded is done for good, or not at all."""
+        commanded, self._commanded = self._commanded, ()
+        return [React(())] if commanded else []
 
     def _next(self) -> None:
         self.reply, self._answer = self.reply + 1, Answer()

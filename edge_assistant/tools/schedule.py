@@ -146,6 +146,11 @@ class Timers:
         """Can the hour be trusted?"""
         return self._clock().trusted
 
+    @property
+    def ringing(self) -> bool:
+        """Does something ring, or did it until just now?"""
+        return bool(self._ringing)
+
     def now(self) -> Now:
         """The clocks."""
         return self._clock()

@@ -35,7 +35,16 @@ class Volume:
 
     def change(self, direction: Literal["up", "down"]) -> int:
         """A step louder or quieter; returns what it is then."""
-        return self.set(self.percent + (STEP if direction == "up" else -STEP))
+        return self.set(self.reach(change=direction))
+
+    def reach(self, percent: int | None = None, change: Literal["up", "down"] | None = None) -> int:
+        """What it would be after this."""
+        wanted = self.percent + (STEP if change == "up" else -STEP) if change else percent or 0
+        return min(max(wanted, 0), 100)
+
+    def preview(self, percent: int | None) -> None:
+        """Sound as if it were so much already; None: as it is."""
+        self._apply(gain(self.percent if percent is None else percent))
 
 
 def gain(percent: int) -> float:

@@ -1,20 +1,25 @@
 """`edge-assistant talk`: speak, and it answers; speak over it, and it is silent."""
 
 import argparse
+import logging
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_assistant.config import Config, Talk
+from edge_assistant.errors import BundleError
 from edge_assistant.verbs import add_settings, check_seconds, configuration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge_assistant.fastpath import CommandListener
     from edge_assistant.runtime import Session
     from edge_assistant.talk import Parts, TalkConfig
     from edge_assistant.timeline import Moment
+
+log = logging.getLogger(__name__)
 
 HELP = "talk through microphone and loudspeaker"
 EXAMPLE = """\
@@ -100,9 +105,23 @@ def make_parts(settings: Talk, session: "Session", show: "Callable[[Moment], Non
         wake=WakeWord(settings.wake_word) if settings.mode == "wake" else None,
         stop=StopWord() if can_hear_stop() else None,
         judge=EndOfTurn().probability if settings.end_of_turn else None,
+        listener=make_listener(),
         prefixes=cache_folder() / "prefix" / identity[:16],
         state=state_folder(),
     )
+
+
+def make_listener() -> "CommandListener | None":
+    """The shipped model once more, as a listener for commands; None, and a line in the log, where it is missing or damaged."""
+    from edge_assistant.fastpath import CAPACITY, CommandListener  # noqa: PLC0415
+    from edge_assistant.models import find_model  # noqa: PLC0415
+    from edge_assistant.runtimes.opening import open_model  # noqa: PLC0415
+
+    try:
+        return CommandListener(open_model(find_model("pocket")).session(CAPACITY))
+    except BundleError as error:
+        log.warning("commands wait for the model: %s", error)
+        return None
 
 
 def run(args: argparse.Namespace) -> None:

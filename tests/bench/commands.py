@@ -1,6 +1,10 @@
-"""How well “stop” is heard without the language model: hits, false alarms, delay, cost. The protocol is in docs/commands.md.
+"""How well commands are heard without the language model: hits, false alarms, delay, cost. The protocol is in docs/commands.md.
 
     python tests/bench/commands.py [--sets FOLDER] [--kokoro MODEL VOICES] [--clips SHARD.npz …] [--requests N]
+    python tests/bench/commands.py --listener SET… [--snr DB] [--requests N] [--save FILE]
+
+The first measures “stop” by pocketsphinx; the second everything that the command listener understands, on sets of pocket: right
+and wrong for a row of thresholds. The threshold is chosen on voices of development (dev-*), and reported on test-*.
 
 Voices are those that the recipe of pocket keeps for tests; no part of this was tuned on them. `--sets` has pocket's test sets and
 the recordings of people, made as assets/pocket/recipe/README.md says. `--clips` takes what was synthesised before.
@@ -21,7 +25,13 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "assets" / "pocket" / "recipe
 import speech
 
 from edge_assistant.commands import StopWord
+from edge_assistant.fastpath import CAPACITY, CommandListener
 from edge_assistant.frames import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from edge_assistant.models import find_model
+from edge_assistant.prompt import ToolCall, parse_call
+from edge_assistant.runtime import Session
+from edge_assistant.runtimes.onnx import OnnxModel
+from edge_assistant.turn import STOP
 from edge_assistant.vad import SileroVad
 
 LIKE_IT = ["top", "shop", "step", "start", "stock", "spot", "pop", "steps", "stops"]
@@ -116,6 +126,112 @@ def others(folder: Path, most: int) -> None:
     print(f"{folder.name}: {len(alarms)} false alarms in {len(entries)} recordings ({total_s / 60:.1f} min): {', '.join(alarms)}")
 
 
+COMMANDS = ("volume_up", "volume_down", "volume", "cancel_timer", "stop")
+THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
+
+
+class Noted(CommandListener):
+    """Keeps every answer with its probability, whatever the threshold."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session, least=THRESHOLDS[0])
+        self.may_cancel = lambda: True
+        self.asked: list[tuple[tuple[ToolCall, ...], float]] = []
+
+    def _ask(self) -> tuple[str, float]:
+        answer, sure = super()._ask()
+        self.asked.append((self._commands(answer) if sure >= THRESHOLDS[0] else (), sure))
+        return answer, sure
+
+
+def wanted(entry: dict) -> tuple[ToolCall, ...]:
+    """What is to be understood in a clip."""
+    if entry["intent"] == "stop":
+        return (STOP,)
+    call = parse_call(entry["answer"]) if entry["intent"] in COMMANDS else None
+    return (call,) if call else ()
+
+
+def listen(folder: Path, model: OnnxModel, snr_db: float | None, most: int) -> list[dict]:
+    """Every command of a set, and so many other clips: what was understood when, how sure, how late, at what cost."""
+    entries = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    others = [entry for entry in entries if entry["intent"] not in COMMANDS]
+    entries = [entry for entry in entries if entry["intent"] in COMMANDS]
+    entries += others if len(others) <= most else random.Random(6).sample(others, most)
+    rng, vad, found = np.random.default_rng(4), SileroVad(), []
+    for entry in entries:
+        listener = Noted(model.session(CAPACITY))
+        clip, _ = speech.read_wav(folder / entry["file"])
+        sound, end = in_a_room((clip * 32767).astype(np.int16), rng, snr_db)
+        asked: list[tuple[float, float]] = []
+        spent_s = 0.0
+        for begin in range(0, len(sound) - FRAME_SAMPLES + 1, FRAME_SAMPLES):
+            frame = sound[begin : begin + FRAME_SAMPLES]
+            probability, before = vad(frame), len(listener.asked)
+            start_s = time.process_time()
+            list(listener.hear(0, frame, probability))
+            took_s = time.process_time() - start_s
+            spent_s += took_s
+            if len(listener.asked) > before:
+                asked.append(((begin + FRAME_SAMPLES - end) * 1000 / SAMPLE_RATE_HZ, took_s * 1000))
+        answers = [
+            {"calls": [[call.name, dict(call.arguments)] for call in calls], "sure": sure, "after_ms": after, "took_ms": took}
+            for (calls, sure), (after, took) in zip(listener.asked, asked, strict=True)
+        ]
+        right = [[call.name, dict(call.arguments)] for call in wanted(entry)]
+        found.append(
+            {"set": folder.name, "snr_db": snr_db, "intent": entry["intent"], "text": entry["text"], "wanted": right}
+            | {"answers": answers, "spent_s": spent_s, "heard_s": len(sound) / SAMPLE_RATE_HZ}
+        )
+    return found
+
+
+def judge(found: list[dict], threshold: float) -> str:
+    """Of commands: done right, done wrong, done right but shown something else before; of others: done, and only shown."""
+    rows: dict[str, list[int]] = {}
+    delays: list[float] = []
+    alarms: list[str] = []
+    for one in found:
+        calls = [answer["calls"] if answer["sure"] >= threshold else [] for answer in one["answers"]]
+        done = calls[-1] if calls else []
+        kind = one["intent"] if one["wanted"] else "others"
+        kind = "mute" if one["wanted"] == [["set_volume", {"percent": 0}]] else kind
+        row = rows.setdefault(kind, [0, 0, 0, 0])
+        row[0] += 1
+        row[1] += bool(done) and done == one["wanted"]
+        row[2] += bool(done) and done != one["wanted"]
+        row[3] += any(each and each != done for each in calls[:-1])
+        if done and done == one["wanted"]:
+            delays.append(one["answers"][-1]["after_ms"] + one["answers"][-1]["took_ms"])
+        elif done:
+            alarms.append(f"{one['text']} -> {done[0][0]} {list(done[0][1].values())}")
+    lines = [
+        f"  {kind}: {row[1]} right, {row[2]} wrong, {row[3]} shown and taken back, of {row[0]}" for kind, row in rows.items()
+    ]
+    if delays:
+        p50, p90, most = np.quantile(delays, [0.5, 0.9, 1])
+        lines.append(f"  word's end to event: p50 {p50:.0f} ms, p90 {p90:.0f} ms, max {most:.0f} ms")
+    return "\n".join([f"threshold {threshold}", *lines, *[f"    wrong: {alarm}" for alarm in alarms]])
+
+
+def listeners(folders: list[Path], snr_db: float | None, most: int, save: Path | None) -> None:
+    """Measure the command listener."""
+    model = OnnxModel.open(find_model("pocket"))
+    found: list[dict] = []
+    for folder in folders:
+        part = listen(folder, model, snr_db, most)
+        found += part
+        print(f"{folder.name}: {len(part)} clips", flush=True)
+        if save:
+            with save.open("a") as out:
+                out.writelines(json.dumps(one) + "\n" for one in part)
+    heard_s, asked = sum(one["heard_s"] for one in found), [a["took_ms"] for one in found for a in one["answers"]]
+    core = 100 * sum(one["spent_s"] for one in found) / heard_s
+    print(f"{heard_s / 60:.1f} min; {core:.1f} % of a core; an answer takes {np.median(asked):.0f} ms (p50) of it")
+    for threshold in THRESHOLDS:
+        print(judge(found, threshold))
+
+
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -123,7 +239,13 @@ def main() -> None:
     parser.add_argument("--kokoro", type=Path, nargs=2, metavar=("MODEL", "VOICES"), help="more voices")
     parser.add_argument("--clips", type=Path, nargs="+", metavar="SHARD", help="synthesised clips, instead of synthesis")
     parser.add_argument("--requests", type=int, default=2000, help="of each set (all)")
+    parser.add_argument("--listener", type=Path, nargs="+", metavar="SET", help="measure the command listener on these sets")
+    parser.add_argument("--snr", type=float, metavar="DB", help="pink noise, for the listener")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="append what the listener understood, a JSON line a clip")
     args = parser.parse_args()
+    if args.listener:
+        listeners(args.listener, args.snr, args.requests, args.save)
+        return
     if args.clips:
         clips = [(clip, meta["engine"], meta["text"]) for path in args.clips for clip, meta in speech.load(path)]
     else:

@@ -9,7 +9,7 @@ from edge_assistant.endpoint import EndpointConfig, Endpointer
 from edge_assistant.frames import FRAME_SAMPLES, SAMPLE_RATE_HZ, SpeechStarted
 from edge_assistant.vad import VADS
 
-SIGNALS = [earcons.listening, earcons.thinking, earcons.muted, earcons.error]
+SIGNALS = [earcons.listening, earcons.thinking, earcons.muted, earcons.error, earcons.understood]
 RATE_HZ = 48_000
 LEAD_S = 2.5
 """For the detectors to get used to the noise: WebRTC's takes its beginning for speech."""

@@ -1,6 +1,7 @@
 """The world on the microphone's clock. Assistant, brain, tools and loudspeaker are the real ones; only the workers' speed, the
 voice and the model's words are scripted. A mark is a frame: '#' is speech, '~' is speech that is too faint, '.' is
-silence; at '!' somebody presses the stop key, in silence, and at 's' it was heard that they had said “stop”."""
+silence; at '!' somebody presses the stop key, in silence, and at 's' it was heard that they had said “stop”. At a letter of
+COMMANDS the listener tells that this command was understood in what was said, at 'w' that it is taken back."""
 
 import queue
 import re
@@ -13,9 +14,11 @@ from edge_assistant.assembly import answer_rings
 from edge_assistant.assistant import Assistant
 from edge_assistant.brain import Brain
 from edge_assistant.ears import Heard
+from edge_assistant.fastpath import Reaction
 from edge_assistant.frames import (
     FRAME_MS,
     FRAME_SAMPLES,
+    Commanded,
     Failed,
     Frame,
     Response,
@@ -27,6 +30,7 @@ from edge_assistant.frames import (
     frames,
 )
 from edge_assistant.hearing import HearingConfig
+from edge_assistant.preferences import Preferences
 from edge_assistant.prompt import ToolCall
 from edge_assistant.runtimes.scripted import ScriptedSession
 from edge_assistant.speaker import Speaker
@@ -35,11 +39,19 @@ from edge_assistant.tools import Toolbox
 from edge_assistant.tools.clock import clock_tools
 from edge_assistant.tools.schedule import Timers
 from edge_assistant.tools.timer import timer_tools
-from edge_assistant.turn import State
+from edge_assistant.tools.volume import Volume, volume_tools
+from edge_assistant.turn import STOP, State
 from edge_assistant.wallclock import counted_clock
 from edge_assistant.worker import KEEP
 
 RATE_HZ = 16_000
+COMMANDS = {
+    "u": (ToolCall("set_volume", {"change": "up"}),),
+    "m": (ToolCall("set_volume", {"percent": 0}),),
+    "c": (ToolCall("cancel_timer", {}),),
+    "q": (STOP,),
+    "w": (),
+}
 
 
 class World:
@@ -65,7 +77,7 @@ class World:
         self.prepared = []
         self.late = 0
         self.used: list[ToolCall] = []
-        self.costs = {"brain": frames(token_ms), "mouth": 1, "hands": frames(tool_ms), "judge": 3}
+        self.costs = {"brain": frames(token_ms), "mouth": 1, "hands": frames(tool_ms), "judge": 3, "listener": 0}
         self.encode = frames(encode_ms)
         self.session = ScriptedSession(replies, capacity=capacity, probability=probability)
         if prompting:
@@ -74,7 +86,9 @@ class World:
         self.speaker = Speaker(RATE_HZ, self.inbox.put)
         self.timers = Timers(counted_clock(lambda: self.now * FRAME_MS / 1000, lambda: datetime(2026, 11, 24, 14, 5)))
         self.rings = answer_rings(self.timers)
-        self.tools = Toolbox([*clock_tools(lambda: datetime(2026, 11, 24, 14, 5)), *timer_tools(self.timers)])
+        self.volume = Volume(lambda gain: setattr(self.speaker, "gain", gain), Preferences(None, {"volume_percent": 50}))
+        clock = clock_tools(lambda: datetime(2026, 11, 24, 14, 5))
+        self.tools = Toolbox([*clock, *timer_tools(self.timers), *volume_tools(self.volume)])
         self.timeline = Timeline(self.moments.append, lambda: self.now * FRAME_MS)
         self.breaks = breaks or {}
         self.assistant = Assistant(
@@ -86,6 +100,7 @@ class World:
             worker=self.worker,
             inbox=self.inbox,
             observe=self.note,
+            react=Reaction(self.volume, lambda sound: self.signals.append((self.now, sound))),
             **({"record": journal.record} if journal else {}),
             **options,
         )
@@ -127,6 +142,8 @@ class World:
                 worker.tick()
             if mark == "!":
                 self.inbox.put(Stopped())
+            if mark in COMMANDS:
+                self.inbox.put(Commanded(self.assistant.turn.reply, COMMANDS[mark]))
             value = self.now if mark in "#~" else -self.now
             self.inbox.put(Frame(self.now - 1, np.full(FRAME_SAMPLES, value, np.float32)))
             while not self.inbox.empty():

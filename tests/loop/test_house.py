@@ -9,7 +9,7 @@ import edge_assistant
 
 ROOT = Path(edge_assistant.__file__).parent
 PURE = (
-    *("frames", "endpoint", "attention", "hearing", "turn", "sentences", "reply", "prompt"),
+    *("frames", "endpoint", "attention", "hearing", "turn", "answer", "sentences", "reply", "prompt"),
     *("echo/delay", "echo/guard", "echo/measure"),
 )
 IMPURE = {"time", "datetime", "threading", "queue", "os", "random", "subprocess", "socket"}
