@@ -30,16 +30,18 @@ STOP_ANSWER = "Okay."
 class CommandListener:
     """Understands commands; every job runs on its worker's thread. It remembers: frames are given in order."""
 
-    LEAST = 0.9
-    """Product of the probabilities of all tokens of the answer from which it counts."""
+    LEAST = 0.8
+    """Product of the probabilities of all tokens of the answer from which it counts,"""
+    LEAST_SOUNDING = 0.5
+    """and where it counts only while something sounds: “stop”, and the timer that rings. Both were chosen on development voices."""
     HEARS = AloneConfig(shortest_ms=192, longest_ms=4800, over_ms=608)
     """Where it is asked: at every pause of a sentence that is not longer than any command."""
     ROOM_MS = 320
     """Silence that the model wants to hear after a sentence. It is put in: nobody waits for it."""
 
-    def __init__(self, session: Session, least: float = LEAST) -> None:
-        """`session` is of a model that was trained on the commands, with nothing in its cache; `least`: see LEAST."""
-        self._session, self._least = session, least
+    def __init__(self, session: Session) -> None:
+        """`session` is of a model that was trained on the commands, with nothing in its cache."""
+        self._session = session
         self._alone = Alone(self.HEARS)
         self._before: deque[Pcm] = deque(maxlen=frames(self.HEARS.lead_ms))
         self._hears = False
@@ -69,8 +71,7 @@ class CommandListener:
         if alone.loud and alone.loud != loud:
             found = ()
         elif paused and self._hears:
-            answer, sure = self._ask()
-            found = self._commands(answer) if sure >= self._least else ()
+            found = self._commands(*self._ask())
         if found != self._told:
             self._told = found
             yield Commanded(reply, found)
@@ -97,12 +98,14 @@ class CommandListener:
             for token in tokens:
                 sure *= token.probability
                 answer += "" if token.stop else token.text
-                if sure < self._least or not (answer.startswith(CALL_OPEN) or STOP_ANSWER.startswith(answer)):
+                if sure < self.LEAST_SOUNDING or not (answer.startswith(CALL_OPEN) or STOP_ANSWER.startswith(answer)):
                     break
         session.cut(heard)
         return answer, sure
 
-    def _commands(self, answer: str) -> tuple[ToolCall, ...]:
+    def _commands(self, answer: str, sure: float) -> tuple[ToolCall, ...]:
+        if sure < self.LEAST_SOUNDING:
+            return ()
         if answer == STOP_ANSWER:
             return (STOP,)
         try:
@@ -110,11 +113,13 @@ class CommandListener:
         except MalformedCall:
             return ()
         match call:
+            case ToolCall("cancel_timer", arguments) if not arguments and self.may_cancel():
+                return (call,)
+            case _ if sure < self.LEAST:
+                return ()
             case ToolCall("set_volume", {"change": "up" | "down", **more}) if not more:
                 return (call,)
             case ToolCall("set_volume", {"percent": int(percent), **more}) if not more and 0 <= percent <= 100:
-                return (call,)
-            case ToolCall("cancel_timer", arguments) if not arguments and self.may_cancel():
                 return (call,)
             case _:
                 return ()

@@ -133,14 +133,16 @@ THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 class Noted(CommandListener):
     """Keeps every answer with its probability, whatever the threshold."""
 
+    LEAST = LEAST_SOUNDING = THRESHOLDS[0]
+
     def __init__(self, session: Session) -> None:
-        super().__init__(session, least=THRESHOLDS[0])
+        super().__init__(session)
         self.may_cancel = lambda: True
         self.asked: list[tuple[tuple[ToolCall, ...], float]] = []
 
     def _ask(self) -> tuple[str, float]:
         answer, sure = super()._ask()
-        self.asked.append((self._commands(answer) if sure >= THRESHOLDS[0] else (), sure))
+        self.asked.append((self._commands(answer, sure), sure))
         return answer, sure
 
 

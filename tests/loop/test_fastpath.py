@@ -254,8 +254,10 @@ def test_a_timer_is_cancelled_only_while_one_rings():
     assert not told(listener("<|tool_call>call:cancel_timer{}<tool_call|>", ringing=False), frames_of(640, 640, 800))
 
 
-def test_what_it_is_not_sure_of_does_not_count():
-    assert not told(listener(UP, probability=0.98), frames_of(640, 640, 800))
+@pytest.mark.parametrize(("probability", "counts"), [(0.99, {UP, "Okay.<turn|>"}), (0.95, {"Okay.<turn|>"}), (0.2, set())])
+def test_what_it_is_not_sure_of_does_not_count(probability, counts):
+    for answer in (UP, "Okay.<turn|>"):
+        assert bool(told(listener(answer, probability=probability), frames_of(640, 640, 800))) == (answer in counts)
 
 
 def test_a_long_sentence_is_not_heard_to_its_end():

@@ -8,6 +8,7 @@ loudspeaker; both are recorded on one clock. What it says is understood by Whisp
 
 import argparse
 import json
+import os
 import queue
 import re
 import subprocess
@@ -238,61 +239,68 @@ def barge_in(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def stop(options: argparse.Namespace) -> dict[str, Any]:
-    """Somebody says “stop” over a reply, and while a timer rings: from the word's end to silence at the loudspeaker."""
-    found: dict[str, list[float]] = {"reply": [], "ring": []}
-    seen = {"reply": 0, "ring": 0}
-    words = sorted((LIVE.parent / "loop" / "commands").glob("stop-[efk]*.wav"))
+    """Commands without the model, at the loudspeaker: from the word's end to silence of a reply or a ring, or to a new loudness."""
+    words = LIVE.parent / "loop" / "commands"
+    said = {
+        "reply": sorted(words.glob("stop-[efk]*.wav")),
+        "ring": sorted(words.glob("stop-[efk]*.wav")),
+        "cancel": sorted(words.glob("cancel-*.wav")),
+        "volume": [words / f"volume-{change}.wav" for change in ("down-kokoro-1", "up-kokoro-1", "down-espeak-1", "up-flite-1")],
+    }
+    tries = {"reply": options.stops, "ring": options.rings, "cancel": options.rings, "volume": options.volumes}
+    told: dict[str, Any] = {"load": round(os.getloadavg()[0], 1)}
     asked = questions()
     timers = [
         (call["arguments"]["seconds"], each) for each in asked for call in each[3]["calls"] if "seconds" in call["arguments"]
     ]
     timer = min(timers, key=lambda pair: pair[0])[1]
-    for kind, tries in (("reply", options.stops), ("ring", options.rings)):
-        if not tries:
+    for kind, count in tries.items():
+        if not count:
             continue
+        found: list[float] = []
+        seen = acted = 0
         with scene() as (room, program, tape):
             for _, pcm, rate_hz, _ in asked[:WARM_UP]:
                 room.say(pcm, rate_hz).wait()
                 program.wait("done")
-            for turn in track(range(tries), f"stops, {kind}", console=talk):
-                if kind == "reply":
-                    _, pcm, rate_hz, _ = asked[turn % len(asked)]
+            for turn in track(range(count), f"commands, {kind}", console=talk):
+                if kind != "volume":
+                    _, pcm, rate_hz, _ = asked[turn % len(asked)] if kind == "reply" else timer
                     room.say(pcm, rate_hz).wait()
-                    sounds = program.wait("first_sound")
-                else:
-                    _, pcm, rate_hz, _ = timer
-                    room.say(pcm, rate_hz).wait()
-                    sounds = program.wait("ring", timeout_s=90)
-                if sounds is None:
-                    continue
+                    if (
+                        program.wait("first_sound" if kind == "reply" else "ring", timeout_s=20 if kind == "reply" else 90)
+                        is None
+                    ):
+                        continue
                 time.sleep(0.3)
                 begin_s, before = tape.seconds, len(program.moments)
-                word, word_hz = sf.read(words[turn % len(words)], dtype="float32")
-                room.say(word, word_hz).wait()
-                time.sleep(1.2)
-                user, reply = tape.read(begin_s)
-                ended = last_sound(user, 0.02 * float(np.abs(user).max()))
-                stopped = any(moment["event"] == "stopped" for moment in program.moments[before:])
-                seen[kind] += 1
-                if ended is not None and stopped:
-                    silence = quiet_from(reply, first_sound(user, 0.02 * float(np.abs(user).max())) or 0)
-                    if silence is not None:
-                        found[kind].append((silence - ended) * 1000 / RATE)
-                else:
-                    news = [(moment["event"], moment["at_ms"]) for moment in program.moments[before:]]
-                    talk.print(f"{words[turn % len(words)].name} did not stop it: {news}")
+                word = said[kind][turn % len(said[kind])]
+                room.say(*sf.read(word, dtype="float32")).wait()
+                time.sleep(1.5)
+                user, sound = tape.read(begin_s)
+                news = [moment["event"] for moment in program.moments[before:]]
+                done = "stopped" in news or "understood" in news
+                begun, ended = (edge(user, 0.02 * float(np.abs(user).max())) for edge in (first_sound, last_sound))
+                seen += 1
+                acted += done
+                if not done or begun is None or ended is None:
+                    talk.print(f"{word.name} did nothing: {news}")
+                elif kind == "volume":
+                    note = first_sound(sound[begun:], VOICE)
+                    found += [] if note is None else [(begun + note - ended) * 1000 / RATE]
+                elif (silence := quiet_from(sound[: ended + RATE // 3], begun)) is not None:
+                    found.append((silence - ended) * 1000 / RATE)
                 while program.wait("done", "ring", timeout_s=4):
                     pass
-    return {
-        f"{kind}_{name}": value
-        for kind, each in found.items()
-        for name, value in {
-            "stops": seen[kind],
-            "stopped": len(each),
-            "silent_p50_ms": round(float(np.median(each))) if each else None,
-            "silent_max_ms": round(max(each)) if each else None,
-        }.items()
-    }
+        told |= {f"{kind}_said": seen, f"{kind}_acted_upon": acted}
+        if found:
+            p50, p90, most = np.quantile(found, [0.5, 0.9, 1])
+            told |= {
+                f"{kind}_p50_ms": round(float(p50)),
+                f"{kind}_p90_ms": round(float(p90)),
+                f"{kind}_max_ms": round(float(most)),
+            }
+    return told
 
 
 def quiet_from(pcm: Sound, begin: int) -> int | None:
@@ -486,7 +494,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10, help="of echo, and of idle (10)")
     parser.add_argument("--barges", type=int, default=10, help="barge-ins (10)")
     parser.add_argument("--stops", type=int, default=10, help="spoken over a reply (10)")
-    parser.add_argument("--rings", type=int, default=5, help="timers that ring until they are told to stop (5)")
+    parser.add_argument(
+        "--rings", type=int, default=5, help="timers that ring until they are told to stop, and cancelled (5 each)"
+    )
+    parser.add_argument("--volumes", type=int, default=10, help="changes of the volume (10)")
     parser.add_argument("--plugs", type=int, default=10, help="times that each device is pulled out (10)")
     parser.add_argument("--strategy", default="speexdsp", help="against the echo (speexdsp)")
     parser.add_argument("--level", type=float, default=0.5, help="of the echo, as a part of what is played (0.5: −6 dB)")
