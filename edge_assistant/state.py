@@ -39,7 +39,8 @@ class StateFile:
         """
         try:
             self._make_folder()
-            self._lock = os.open(self._named(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # Not opened for writing: else nobody could make the file system read-only while it runs.
+            self._lock = os.open(self._named(".lock"), os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.release()

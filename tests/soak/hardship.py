@@ -4,11 +4,12 @@ The service goes on through each of them in the same process: a timer that was s
 question is answered, and what cannot be done is said aloud.
 """
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from machine import CHECKOUT, UNIT, VOICE, ask, drop_in, first_sound, kept, likeness, quiet, told
+from machine import CHECKOUT, UNIT, VOICE, Unheard, ask, drop_in, first_sound, kept, likeness, quiet, told
 from room import RATE
 
 from edge_assistant.health import LOW_VOLTAGE, SAID, SHORT_OF_MEMORY, TOO_HOT
@@ -22,6 +23,7 @@ SLACK_S = 8.0
 CRY = f"Your timer for {TIMER_S} seconds is done."
 HOUR = CHECKOUT / "assets" / "demo" / "time.wav"
 ALIKE = 0.5
+TRIES = 3
 ZONE = "Pacific/Auckland"
 CLOCK = "/run/clock"
 FAKETIME = (
@@ -79,18 +81,33 @@ class Hardship:
     def through(self, what, trouble, after=dict):
         """Set a timer; trouble; the timer rings in its time, in the same process, and a question is answered."""
         pid, restarts = self.machine.pid(), self.machine.show("NRestarts")
-        _, set_s = self.ask(TIMER)
-        self.until_said(f"Timer set for {TIMER_S} seconds.", set_s, 5)
+        set_s = self.set_timer()
         trouble()
         begin_s = self.tape.seconds
         figures = after()
         self.until_said(CRY, begin_s, set_s + TIMER_S - self.tape.seconds + 20)
         rang_s = self.rang_after(set_s)
-        delay_s, _ = self.ask(HOUR)  # and so it is silent
+        self.ask(HOUR)  # and so it is silent
+        delay_s, _ = self.ask(HOUR)
         told(what, rang_after_s=rang_s, answers_after_s=delay_s, same_process=pid == self.machine.pid(), **figures)
         assert (pid, restarts) == (self.machine.pid(), self.machine.show("NRestarts"))
         assert abs(rang_s - TIMER_S) < SLACK_S
         assert self.machine.show("StatusText").startswith("listening")
+
+    def set_timer(self):
+        """By voice; where on the tape it was asked for. A machine that is far too busy loses sound: then it asks again."""
+        for _ in range(TRIES):
+            before = self.running()
+            _, set_s = self.ask(TIMER)
+            if self.likeness(f"Timer set for {TIMER_S} seconds.", set_s) >= ALIKE:
+                return set_s
+            assert self.running() == before, "it has set another timer"
+        raise Unheard
+
+    def running(self):
+        """How many timers."""
+        text = self.kept()
+        return len(json.loads(json.loads(text)["value"])["running"]) if text else 0
 
     def disk(self):
         """Full, then read-only: in use, and at the start."""
@@ -119,14 +136,17 @@ class Hardship:
 
     def unkept(self):
         """A timer that is set now runs, and that it is not kept is said."""
-        before = self.kept()
-        _, asked_s = self.ask()
-        self.until_said(UNKEPT, asked_s, 30)
+        before, at_s = self.kept(), self.tape.seconds
+        for _ in range(TRIES):
+            self.ask()
+            if self.likeness(UNKEPT, at_s) >= ALIKE:
+                break
+        self.until_said(UNKEPT, at_s, 5)
         return {"said": UNKEPT, "what_was_kept_stands": self.kept() == before}
 
     def kept(self):
-        """As the machine's own mounts have it."""
-        return self.machine.do("cat", f"{STATE}/timers.json")
+        """As the machine's own mounts have it; "" if nothing was kept yet."""
+        return self.machine.do("sh", "-c", f"cat {STATE}/timers.json 2>/dev/null || true")
 
     def clocks(self):
         """Of the wall."""

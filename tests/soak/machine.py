@@ -268,9 +268,10 @@ def ask(room, tape, question=QUESTION, within_s=20.0):
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         asked, answer = tape.read(begin_s)
-        begun = first_sound(answer, VOICE)
+        asked_last = last_sound(asked, 0.02 * abs(asked).max())
+        begun = first_sound(answer[asked_last:], VOICE) if asked_last else None
         if begun is not None:
-            return (begun - last_sound(asked[:begun], 0.02 * abs(asked).max())) / RATE, begin_s
+            return begun / RATE, begin_s
         time.sleep(0.1)
     raise Unheard
 

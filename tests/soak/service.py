@@ -17,7 +17,7 @@ from pathlib import Path
 
 import soundfile as sf
 from hardship import Hardship
-from installing import install, take_off
+from installing import doctor, install, take_off
 from machine import (
     QUESTION,
     UNIT,
@@ -188,17 +188,25 @@ def main():
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"only these, of {', '.join(PARTS)}")
     parser.add_argument("--work", type=Path, default=Path("/var/tmp/edge-assistant-soak"), help="2 GB of room (%(default)s)")
     parser.add_argument("--bundle", type=Path, help="this one, signed with FOLDER/key, instead of a new one")
+    parser.add_argument(
+        "--again", action="store_true", help="the machine as the last run left it, installed; parts are to be named"
+    )
     parser.add_argument("--kills", type=int, default=20)
     args = parser.parse_args()
     if wrong := set(args.parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(wrong))}: there is {', '.join(PARTS)}")
+    if args.again and (not args.parts or "upgrade" in args.parts):
+        parser.error("--again: name the parts; what was there before the installation is not known, so upgrade cannot be one")
     if os.geteuid():
         sys.exit("it boots a machine in namespaces: run it as root")
-    root = prepare(args.work, args.bundle)
+    root = args.work / "root" if args.again else prepare(args.work, args.bundle)
     with sound(root) as room, tempfile.TemporaryDirectory() as folder, room.tape(Path(folder) / "air.raw") as tape:
         machine = Machine(root)
         try:
-            before = install(machine, room, tape)
+            if args.again:
+                machine.until_ready()
+                doctor(machine)
+            before = None if args.again else install(machine, room, tape)
             for part in args.parts or PARTS:
                 match part:
                     case "faults":
