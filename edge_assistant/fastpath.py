@@ -33,9 +33,10 @@ class CommandListener:
     LEAST = 0.8
     """Product of the probabilities of all tokens of the answer from which it counts,"""
     LEAST_SOUNDING = 0.5
-    """and where it counts only while something sounds: “stop”, and the timer that rings. Both were chosen on development voices."""
-    HEARS = AloneConfig(shortest_ms=192, longest_ms=4800, over_ms=608)
-    """Where it is asked: at every pause of a sentence that is not longer than any command."""
+    """and where it counts only while something sounds: “stop”, and the timer that rings. Both chosen on development voices."""
+    HEARS = AloneConfig(quiet_ms=64, shortest_ms=192, longest_ms=4800, over_ms=608)
+    """Where it is asked: at every pause of a sentence that is not longer than any command. It may be asked early, for it can take
+    back what it told."""
     ROOM_MS = 320
     """Silence that the model wants to hear after a sentence. It is put in: nobody waits for it."""
 

@@ -156,8 +156,13 @@ def test_what_was_found_in_the_last_turn_does_not_count_in_this_one():
 def test_what_was_not_heard_well_commands_nothing():
     world = World(LONG, hearing=HearingConfig()).run("." * 40 + "~" * 20 + "...u" + END)
     check(world)
+    assert world.signals == []
     assert world.used == []
     assert world.speaker.gain == pytest.approx(0.5**2)
+
+
+def test_what_is_understood_again_is_not_signalled_again():
+    assert len(World(UP, "").run(SAY + "uu" + END).signals) == 1
 
 
 def test_a_stop_key_takes_it_back():
@@ -219,7 +224,14 @@ def test_it_is_asked_at_every_pause_and_takes_back():
     hears._session.replies = [FORTY]
     found += [(44 + n, calls) for n, calls in told(hears, frames_of(0, 640, 800))]
     up, forty = (ToolCall("set_volume", {"change": "up"}),), (ToolCall("set_volume", {"percent": 40}),)
-    assert found == [(42, up), (44, ()), (66, forty)]
+    assert found == [(41, up), (44, ()), (65, forty)]
+
+
+def test_it_hears_what_came_just_before_the_sound():
+    hears = listener(UP)
+    told(hears, frames_of(640, 320))
+    assert len(hears._session.sound) == 256 // FRAME_MS + 10
+    assert hears._session.sound[0][0] == pytest.approx(1e-3)
 
 
 def test_the_next_sentence_takes_back_what_the_last_one_was():

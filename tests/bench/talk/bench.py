@@ -239,7 +239,7 @@ def barge_in(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def stop(options: argparse.Namespace) -> dict[str, Any]:
-    """Commands without the model, at the loudspeaker: from the word's end to silence of a reply or a ring, or to a new loudness."""
+    """Commands without the model: from the word's end to the silence of a reply or a ring, or to the note of a new volume."""
     words = LIVE.parent / "loop" / "commands"
     said = {
         "reply": sorted(words.glob("stop-[efk]*.wav")),
