@@ -70,26 +70,28 @@ def write_checkpoint(folder: Path, text: dict[str, Any]) -> Path:
     return folder
 
 
-def write_pair(folder: Path, text: dict[str, Any]) -> Path:
-    """A decoder in Q4_0 and its projector; one tensor at a time."""
+def write_pair(folder: Path, text: dict[str, Any], kinds: dict[str, Any] = GGUF_KINDS) -> Path:
+    """A decoder in Q4_0, but for some `kinds`, and its projector; one tensor at a time."""
     folder.mkdir(parents=True)
     decoder = gguf.GGUFWriter(folder / "gemma-4-q4_0.gguf", "gemma4")
     add_text_settings(decoder, text)
     add_tokens(decoder, text["vocab_size"])
-    _write_tensors(decoder, list(shape.text_tensors(text)), text_name, Kind.Q4_0)
+    _write_tensors(decoder, list(shape.text_tensors(text)), text_name, kinds, Kind.Q4_0)
     projector = gguf.GGUFWriter(folder / "mmproj-gemma-4.gguf", "clip")
     add_audio_settings(projector, shape.AUDIO, text["hidden_size"])
-    _write_tensors(projector, list(shape.audio_tensors(text)), audio_name, Kind.Q8_0)
+    _write_tensors(projector, list(shape.audio_tensors(text)), audio_name, kinds, Kind.Q8_0)
     return folder
 
 
-def _write_tensors(writer: Any, tensors: list[tuple[str, tuple[int, ...]]], own: Callable[[str], str], matrices: Any) -> None:
+def _write_tensors(
+    writer: Any, tensors: list[tuple[str, tuple[int, ...]]], own: Callable[[str], str], kinds: dict[str, Any], matrices: Any
+) -> None:
     made = dict(writer.tensors[0])  # what the settings brought
     todo: list[Callable[[], Any]] = [lambda info=info: info.tensor for info in made.values()]
     for name, whole in tensors:
         dims = (whole[0], whole[2]) if "depthwise" in name else whole
         plain = len(dims) != 2 or "depthwise" in name or "relative_k" in name
-        kind = Kind.F32 if plain else GGUF_KINDS.get(own(name), matrices)
+        kind = Kind.F32 if plain else kinds.get(own(name), matrices)
         tile = _tile(name, dims, kind)
         rows = dims[0] if dims else 1
         writer.add_tensor_info(own(name), (rows, *tile.shape[1:]), tile.dtype, rows * tile[0].nbytes, raw_dtype=kind)
@@ -114,7 +116,7 @@ def _tile(name: str, dims: tuple[int, ...], kind: Any) -> Any:
 @cache
 def _noise(dims: tuple[int, ...], kind: Any) -> Any:
     width, random = int(np.prod(dims[1:])), np.random.default_rng(0)
-    values = random.standard_normal(dims, np.float32) / np.sqrt(width)
+    values = random.standard_normal(dims, np.float32) / np.float32(np.sqrt(width))
     return values if kind == Kind.F32 else blocks(values, kind, random)
 
 
