@@ -1,5 +1,6 @@
 """Commands without the language model: heard at once, done once, taken back if the speaker goes on; whatever the model does."""
 
+import random
 import re
 from pathlib import Path
 
@@ -195,6 +196,18 @@ def test_a_replay_decides_the_same(tmp_path):
         world.run(REPLYING + "#" * 5 + "...u" + END + SAY + "m#w" + "#" * 20 + END + REPLYING + "#" * 20 + "...q" + END)
     assert len(world.all("React")) >= 6
     assert replay(path).commands == len([x for _, x in world.log if type(x).__module__.endswith("turn")])
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whenever_commands_come_all_is_settled_at_rest(seed):
+    """The listener says anything at any time: nothing breaks, and what was only shown is taken back."""
+    r = random.Random(seed)
+    marks = "".join(r.choice(["#" * r.randint(1, 25), "." * r.randint(1, 30), *"umcqw!s"]) for _ in range(60))
+    world = World(*["One. Two.<turn|>"] * 60, say_ms=r.choice([64, 640]), token_ms=r.choice([0, 96]), hearing=HearingConfig())
+    world.run(marks + "." * 400)
+    assert world.state.name == "IDLE"
+    assert world.speaker.gain == pytest.approx((world.volume.percent / 100) ** 2)
+    assert len(world.used) == sum(len(use.calls) for use in world.all("Use")) <= len(world.all("SpeechEnded"))
 
 
 # The listener itself: with a scripted model, and with the shipped one.
