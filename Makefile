@@ -10,7 +10,7 @@ DEBIAN := libespeak-ng.so.1:libespeak-ng1 libportaudio.so.2:libportaudio2 libspe
 DEBIAN_DEV := pulseaudio:pulseaudio pactl:pulseaudio-utils libasound_module_pcm_pulse.so:libasound2-plugins
 
 .DEFAULT_GOAL := help
-.PHONY: docs/configuration.md help demo test lint parity pocket-eval bench-e2b bench-endpointing bench-commands bench-hearing bench-questions bench-talk soak-silence soak-day soak-dialogues soak-service offline-proof fuzz-config kill-builds prove-arm64 full-size plant-faults setup setup-dev system system-dev clean
+.PHONY: docs/configuration.md help demo test lint parity pocket-eval bench-e2b bench-endpointing bench-commands bench-hearing bench-questions bench-talk soak-silence soak-day soak-dialogues soak-service offline-proof fuzz-config kill-builds prove-arm64 prove-a76 full-size plant-faults setup setup-dev system system-dev clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ docs/configuration.md: setup-dev # its list of every key, from the code
 
 prove-arm64: setup ## the USB-stick bundle on an emulated arm64 Debian trixie, no network inside (root; half an hour); OPTIONS, e.g. "--work FOLDER"
 	tests/deploy/prove-arm64 $(OPTIONS)
+
+prove-a76: setup-dev ## a Pi 5's processor core, emulated: which instructions the large products take, and how many; OPTIONS, e.g. "--work FOLDER"
+	$(RUN)/python tests/bench/a76/prove.py $(OPTIONS)
 
 soak-service: setup-dev ## the service under a real systemd, from its installation to its removal, through every trouble; root, 2 GB; OPTIONS, e.g. "--kills 5 faults"
 	$(RUN)/python tests/soak/service.py $(OPTIONS)

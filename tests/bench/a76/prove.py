@@ -1,0 +1,310 @@
+"""The Pi 5's processor core, emulated: which instructions do the large products take? `make prove-a76`.
+
+Four layers of E2B's real width (two that write keys and values, two that read them), a head in E2B's proportion to them and two
+layers of the audio encoder, random, as a GGUF pair. They run as a Cortex-A76 (dot-product instructions, no matrix ones) under
+qemu, by the program's own session on onnxruntime's arm64 wheel, and by llama.cpp compiled for that core. A plugin counts
+instructions. What it shows, and fails where it does not:
+
+- every large product is done by dot-product instructions: they multiply as many pairs as the matrices have weights, each token;
+- the logits are those of x86-64, within what rounding activations to 8 bits changes there;
+- instructions a token, beside llama.cpp's. Counts, not times: an emulator knows nothing of memory, which a Pi waits for most.
+
+Needs qemu-user (not -static: that takes no plugins), gcc, g++-aarch64-linux-gnu, cmake, ninja-build and mmdebstrap, or what they
+would make: --base the system of prove-arm64, --peer a llama.cpp side that is compiled. 3 GB of room; half an hour the first time.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "e2b"), str(HERE.parents[1] / "parity")]
+
+import fullsize
+import shape
+from gguf_pairs import Kind
+
+from edge_assistant.gemma4.export import export
+
+CORE = "cortex-a76"
+ARCHITECTURE = "armv8.2-a+dotprod+fp16"
+LLAMA = "llama-cpp-python==0.3.36"
+TEXT: dict[str, Any] = shape.TEXT | {
+    "num_hidden_layers": 4,
+    "layer_types": [shape.SLIDING, shape.FULL] * 2,
+    "num_kv_shared_layers": 2,
+    "vocab_size": 28_672,  # a head of 18 % of the weights a token passes, as in E2B
+    "vocab_size_per_layer_input": 28_672,
+}
+AUDIO: dict[str, Any] = shape.AUDIO | {"num_hidden_layers": 2}
+CPUINFO = """\
+processor\t: {}
+BogoMIPS\t: 108.00
+Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x4
+CPU part\t: 0xd0b
+CPU revision\t: 1
+
+"""
+"""What a Pi 5's /proc/cpuinfo says of each core: onnxruntime reads it, and must not find the PC's there."""
+FILES: dict[str, dict[str, Any]] = {
+    "4 bits": {"token_embd.weight": Kind.Q4_0},
+    "as published": fullsize.GGUF_KINDS,
+}
+"""Every matrix of the decoder in Q4_0, or with the head in Q6_K and one matrix in BF16."""
+PROMPT, TOKENS, SECONDS = 16, 2, 0.65
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What ran between two places. `dot`, `matrix`, `float`: pairs multiplied by such instructions."""
+
+    instructions: int
+    dot: int
+    matrix: int
+    float: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The prompt, a token on average, the sound; and the logits after the prompt and each token (and the sound)."""
+
+    prompt: Phase
+    token: Phase
+    sound: Phase | None
+    logits: Any
+    soft: int = 0
+
+
+def phases(file: Path) -> Iterator[Phase]:
+    rows = [[int(word) for word in line.split()[1:]] for line in file.read_text().splitlines()]
+    for before, after in pairwise(rows):
+        yield Phase(*(b - a for a, b in zip(before, after, strict=True)))
+
+
+def mean(rows: list[Phase]) -> Phase:
+    columns = ([getattr(row, name) for row in rows] for name in Phase.__slots__)
+    return Phase(*(sum(column) // len(rows) for column in columns))
+
+
+def products(graph: Path) -> int:
+    """Weights of a graph's quantised matrices: pairs multiplied for each row."""
+    nodes = onnx.load(graph, load_external_data=False).graph.node
+    sizes = [{a.name: a.i for a in node.attribute} for node in nodes if node.op_type == "MatMulNBits"]
+    return sum(size["K"] * size["N"] for size in sizes)
+
+
+def unrounded(bundle: Path, out: Path) -> Path:
+    """The same weights with activations left as floats."""
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(bundle, out, copy_function=os.link)
+    for graph in out.glob("*.onnx"):
+        model = onnx.load(graph, load_external_data=False)
+        for attribute in (a for node in model.graph.node for a in node.attribute if a.name == "accuracy_level"):
+            attribute.i = 1  # float32; 4 is 8 bits
+        graph.unlink()  # it is a second name of the bundle's
+        graph.write_bytes(model.SerializeToString())
+    return out
+
+
+class Prover:
+    def __init__(self, work: Path, base: Path | None, peer: Path | None) -> None:
+        self.work, self.base = work, base or work / "base.tar"
+        self.root, self.packages, self.plugin = work / "root", work / "packages", work / "count.so"
+        self.peer = peer or work / "peer"
+
+    def prepare(self) -> None:
+        """What is there already is taken as it is."""
+        if not self.base.exists():
+            include = "--include=python3"
+            run("mmdebstrap", "--quiet", "--architectures=arm64", "--variant=apt", include, "trixie", str(self.base))
+        if not self.root.exists():
+            with tarfile.open(self.base) as tar:
+                wanted = [one for one in tar if one.name.removeprefix("./").split("/")[0] in ("usr", "lib", "lib64", "bin")]
+                tar.extractall(self.root, wanted, filter="tar")
+        (self.root / "proc").mkdir(exist_ok=True)
+        (self.root / "proc" / "cpuinfo").write_text("".join(CPUINFO.format(core) for core in range(4)))
+        if not self.packages.exists():
+            tags = [f"--platform=manylinux_2_{glibc}_aarch64" for glibc in (17, 26, 27, 28, 34, 35)]
+            lock = ["--no-deps", "--requirement", str(ROOT / "deploy-pi" / "locks" / "trixie.txt")]
+            run(
+                *(sys.executable, "-m", "pip", "install", "--quiet", "--target", str(self.packages)),
+                *("--only-binary=:all:", "--python-version=3.13", "--platform=manylinux2014_aarch64", *tags, *lock),
+            )
+        run("gcc", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-o", str(self.plugin), str(HERE / "count.c"))
+        if not self.peer.exists():
+            self._compile_peer()
+
+    def _compile_peer(self) -> None:
+        """llama.cpp from its own source, for the core, static."""
+        source, built = self.work / "llama", self.work / "llama-built"
+        if not source.exists():
+            run(sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary=:all:", "--dest", str(self.work), LLAMA)
+            with tarfile.open(next(self.work.glob("llama_cpp_python-*.tar.gz"))) as tar:
+                tar.extractall(self.work / "unpacked", filter="data")
+            next((self.work / "unpacked").glob("*/vendor/llama.cpp")).rename(source)
+            shutil.rmtree(self.work / "unpacked")
+        settings = {
+            "CMAKE_BUILD_TYPE": "Release",
+            "CMAKE_SYSTEM_NAME": "Linux",
+            "CMAKE_SYSTEM_PROCESSOR": "aarch64",
+            "CMAKE_C_COMPILER": "aarch64-linux-gnu-gcc",
+            "CMAKE_CXX_COMPILER": "aarch64-linux-gnu-g++",
+            "BUILD_SHARED_LIBS": "OFF",
+            "GGML_NATIVE": "OFF",
+            "GGML_CPU_ARM_ARCH": ARCHITECTURE,
+            "GGML_OPENMP": "OFF",
+        }
+        defines = [f"-D{key}={value}" for key, value in settings.items()]
+        run("cmake", "-G", "Ninja", "-S", str(source), "-B", str(built), *defines)
+        run("ninja", "-C", str(built), "llama")
+        names = ("src/libllama.a", "ggml/src/libggml.a", "ggml/src/libggml-cpu.a", "ggml/src/libggml-base.a")
+        libraries = [built / name for name in names]
+        includes = [f"-I{source / folder}" for folder in ("include", "ggml/include")]
+        objects = [self.work / "peer.o", *libraries]
+        run("aarch64-linux-gnu-gcc", "-O2", "-c", *includes, "-o", str(objects[0]), str(HERE / "peer.c"))
+        run("aarch64-linux-gnu-g++", "-static", "-o", str(self.peer), *map(str, objects))
+
+    def make(self, name: str) -> Path:
+        """A folder with the pair and its bundle."""
+        folder = self.work / name.replace(" ", "-")
+        if not (folder / "bundle").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            fullsize.write_pair(folder / "pair", TEXT, FILES[name])
+            export(folder / "pair" / "gemma-4-q4_0.gguf", folder / "bundle")
+        return folder
+
+    def emulate(self, what: str, folder: Path, command: list[str], environment: dict[str, str] | None = None) -> list[Phase]:
+        counts = folder / f"{what}.counts"
+        run(
+            *("qemu-aarch64", "-cpu", CORE, "-L", str(self.root), "-plugin", f"{self.plugin},out={counts}", *command),
+            environment=os.environ | (environment or {}),
+        )
+        return list(phases(counts))
+
+    def ours(self, folder: Path) -> Run:
+        found = self.emulate(
+            "ours",
+            folder,
+            [str(self.root / "usr/bin/python3.13"), *self._job(folder / "bundle", folder / "a76.npz")],
+            {"PYTHONPATH": f"{ROOT}:{self.packages}", "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+        with np.load(folder / "a76.npz") as file:
+            return Run(found[0], mean(found[1:-1]), found[-1], file["logits"], int(file["soft"]))
+
+    def here(self, bundle: Path) -> Any:
+        """The logits of this machine's own processor."""
+        out = bundle.with_suffix(".npz")
+        run(sys.executable, *self._job(bundle, out))
+        with np.load(out) as file:
+            return file["logits"]
+
+    @staticmethod
+    def _job(bundle: Path, out: Path) -> list[str]:
+        return [str(HERE / "ours.py"), str(bundle), str(out), str(PROMPT), str(TOKENS), str(SECONDS)]
+
+    def llama(self, folder: Path) -> Run:
+        out = folder / "llama.logits"
+        job = [str(folder / "pair" / "gemma-4-q4_0.gguf"), str(out), str(PROMPT), str(TOKENS)]
+        found = self.emulate("llama", folder, [str(self.peer), *job])
+        return Run(found[0], mean(found[1:]), None, np.fromfile(out, np.float32).reshape(TOKENS + 1, -1))
+
+
+def run(*command: str, environment: dict[str, str] | None = None) -> None:
+    subprocess.run(command, check=True, env=environment)
+
+
+def off(a: Any, b: Any) -> float:
+    """How far apart two sets of logits are, as part of their size: about the sine of the angle between them."""
+    a, b = (np.asarray(x, np.float64) - np.mean(x, -1, keepdims=True, dtype=np.float64) for x in (a, b))
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+def prove(prover: Prover, name: str) -> dict[str, Any]:
+    folder = prover.make(name)
+    bundle = folder / "bundle"
+    lower, upper, encoder = (products(bundle / f"{graph}.onnx") for graph in ("lower", "upper", "encoder"))
+    ours, peer = prover.ours(folder), prover.llama(folder)
+    here, exact = prover.here(bundle), prover.here(unrounded(bundle, folder / "unrounded"))
+    assert ours.sound
+    wanted = {
+        "prompt": (ours.prompt, PROMPT * lower + upper),
+        "token": (ours.token, lower + upper),
+        "sound": (ours.sound, ours.soft * (lower + encoder)),
+    }
+    texts = slice(0, TOKENS + 1)
+    return {
+        "file": name,
+        "weights_a_token_passes": lower + upper,
+        "dot_products_of_products": {key: phase.dot / count for key, (phase, count) in wanted.items()},
+        "matrix_instructions": sum(phase.matrix for phase, _ in wanted.values()),
+        "instructions_of_ours": {"prompt": ours.prompt.instructions // PROMPT, "token": ours.token.instructions},
+        "instructions_of_llama_cpp": {"prompt": peer.prompt.instructions // PROMPT, "token": peer.token.instructions},
+        "llama_cpp_to_ours": {
+            "prompt": round(peer.prompt.instructions / ours.prompt.instructions, 2),
+            "token": round(peer.token.instructions / ours.token.instructions, 2),
+        },
+        "off": {
+            "a76 from x86-64": off(ours.logits, here),
+            "a76 from unrounded activations": off(ours.logits, exact),
+            "x86-64 from unrounded activations": off(here, exact),
+            "llama.cpp on a76 from unrounded activations": off(peer.logits, exact[texts]),
+        },
+        "same_best_token": float((ours.logits.argmax(-1) == here.argmax(-1)).mean()),
+    }
+
+
+def faults(found: dict[str, Any]) -> Iterator[str]:
+    for phase, part in found["dot_products_of_products"].items():
+        if not 1 <= part <= 1.1:  # the 8-bit kernels add some of their own
+            yield f"{found['file']}: {phase}: {part:.2f} of the products by dot-product instructions"
+    if found["matrix_instructions"]:
+        yield f"{found['file']}: instructions that the core does not have"
+    apart = found["off"]
+    rounding = apart["x86-64 from unrounded activations"]
+    # two independent roundings of this size lie √2 of it apart
+    if apart["a76 from x86-64"] > 1.5 * rounding or apart["a76 from unrounded activations"] > 1.5 * rounding:
+        yield f"{found['file']}: further from x86-64 than rounding explains"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    work = home / "edge-assistant" / "a76"
+    parser.add_argument("--work", type=Path, default=work, help="folder for all that is made (%(default)s)")
+    parser.add_argument("--base", type=Path, metavar="TAR", help="an arm64 Debian trixie with Python")
+    parser.add_argument("--peer", type=Path, metavar="PROGRAM", help="peer.c with llama.cpp, compiled")
+    parser.add_argument("--files", nargs="+", choices=FILES, default=list(FILES))
+    options = parser.parse_args()
+    for tool, package in {"qemu-aarch64": "qemu-user", "gcc": "gcc", "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu"}.items():
+        if not shutil.which(tool):
+            parser.error(f"{tool} is missing: sudo apt install {package}")
+    options.work.mkdir(parents=True, exist_ok=True)
+    shape.AUDIO = AUDIO
+    prover = Prover(options.work.resolve(), options.base, options.peer)
+    prover.prepare()
+    found = [prove(prover, name) for name in options.files]
+    print(json.dumps(found, indent=1))
+    wrong = [fault for each in found for fault in faults(each)]
+    for fault in wrong:
+        print(fault, file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
