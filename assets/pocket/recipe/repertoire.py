@@ -1050,6 +1050,9 @@ def respond(rng: random.Random, answer: str) -> tuple[str, str] | None:
         clock = f"{arguments['hour']}:{int(str(arguments.get('minute', 0))):02d}"
         day = rng.choice(("today", "tomorrow"))
         fields, sentence = {"day": quoted(day), "time": quoted(clock)}, f"Alarm set for {clock} {day}."
+        if rng.random() < 0.3:
+            fields |= {"clock": quoted("not sure")}
+            sentence += " But I can't be sure what time it is."
     elif name == "set_pace":
         change = str(arguments["change"]).replace(QUOTE, "")
         fields = {"pace_percent": rng.randint(55, 160)}
