@@ -188,13 +188,18 @@ def listen(folder: Path, model: OnnxModel, snr_db: float | None, most: int) -> l
     return found
 
 
-def judge(found: list[dict], threshold: float) -> str:
-    """Of commands: done right, done wrong, done right but shown something else before; of others: done, and only shown."""
+def judge(found: list[dict], threshold: float | None = None) -> str:
+    """Done right, done wrong, and shown something else before that; None takes the thresholds of the product."""
+
+    def least(calls: list) -> float:
+        sounding = not calls or calls[0][0] != "set_volume"
+        return threshold or (CommandListener.LEAST_SOUNDING if sounding else CommandListener.LEAST)
+
     rows: dict[str, list[int]] = {}
     delays: list[float] = []
     alarms: list[str] = []
     for one in found:
-        calls = [answer["calls"] if answer["sure"] >= threshold else [] for answer in one["answers"]]
+        calls = [answer["calls"] if answer["sure"] >= least(answer["calls"]) else [] for answer in one["answers"]]
         done = calls[-1] if calls else []
         kind = one["intent"] if one["wanted"] else "others"
         kind = "mute" if one["wanted"] == [["set_volume", {"percent": 0}]] else kind
@@ -213,7 +218,7 @@ def judge(found: list[dict], threshold: float) -> str:
     if delays:
         p50, p90, most = np.quantile(delays, [0.5, 0.9, 1])
         lines.append(f"  word's end to event: p50 {p50:.0f} ms, p90 {p90:.0f} ms, max {most:.0f} ms")
-    return "\n".join([f"threshold {threshold}", *lines, *[f"    wrong: {alarm}" for alarm in alarms]])
+    return "\n".join([f"threshold {threshold or 'of the product'}", *lines, *[f"    wrong: {alarm}" for alarm in alarms]])
 
 
 def listeners(folders: list[Path], snr_db: float | None, most: int, save: Path | None) -> None:
@@ -230,7 +235,7 @@ def listeners(folders: list[Path], snr_db: float | None, most: int, save: Path |
     heard_s, asked = sum(one["heard_s"] for one in found), [a["took_ms"] for one in found for a in one["answers"]]
     core = 100 * sum(one["spent_s"] for one in found) / heard_s
     print(f"{heard_s / 60:.1f} min; {core:.1f} % of a core; an answer takes {np.median(asked):.0f} ms (p50) of it")
-    for threshold in THRESHOLDS:
+    for threshold in (None, *THRESHOLDS):
         print(judge(found, threshold))
 
 
