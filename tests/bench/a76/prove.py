@@ -161,7 +161,17 @@ class Prover:
         """llama.cpp from its own source, for the core, static."""
         source, built = self.work / "llama", self.work / "llama-built"
         if not source.exists():
-            run(sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary=:all:", "--dest", str(self.work), LLAMA)
+            run(
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--no-deps",
+                "--no-binary=llama-cpp-python",
+                "--dest",
+                str(self.work),
+                LLAMA,
+            )
             with tarfile.open(next(self.work.glob("llama_cpp_python-*.tar.gz"))) as tar:
                 tar.extractall(self.work / "unpacked", filter="data")
             next((self.work / "unpacked").glob("*/vendor/llama.cpp")).rename(source)
@@ -176,6 +186,8 @@ class Prover:
             "GGML_NATIVE": "OFF",
             "GGML_CPU_ARM_ARCH": ARCHITECTURE,
             "GGML_OPENMP": "OFF",
+            "LLAMA_CURL": "OFF",
+            **{f"LLAMA_BUILD_{part}": "OFF" for part in ("COMMON", "EXAMPLES", "SERVER", "TESTS", "TOOLS")},
         }
         defines = [f"-D{key}={value}" for key, value in settings.items()]
         run("cmake", "-G", "Ninja", "-S", str(source), "-B", str(built), *defines)
