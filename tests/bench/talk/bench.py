@@ -267,10 +267,10 @@ def stop(options: argparse.Namespace) -> dict[str, Any]:
                 if kind != "volume":
                     _, pcm, rate_hz, _ = asked[turn % len(asked)] if kind == "reply" else timer
                     room.say(pcm, rate_hz).wait()
-                    if (
-                        program.wait("first_sound" if kind == "reply" else "ring", timeout_s=20 if kind == "reply" else 90)
-                        is None
-                    ):
+                    if kind != "reply":
+                        program.wait("done")  # what rang before that was another timer
+                    event, timeout_s = ("first_sound", 20) if kind == "reply" else ("ring", 90)
+                    if program.wait(event, timeout_s=timeout_s) is None:
                         continue
                 time.sleep(0.3)
                 begin_s, before = tape.seconds, len(program.moments)
