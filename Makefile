@@ -41,6 +41,18 @@ pocket-eval: setup-dev ## pocket on voices it has never heard; SETS=FOLDER, made
 soak-silence: setup ## an hour of silence and of soft noise: no answer, flat memory
 	$(RUN)/python tests/soak/silence.py 60
 
+soak-day: setup ## 24 hours on the simulated clock through the real loop: every question answered, flat memory
+	$(RUN)/python tests/soak/day.py $(OPTIONS)
+
+soak-dialogues: setup-dev ## ten thousand random conversations on the simulated clock, each replayed
+	$(RUN)/python tests/soak/dialogues.py $(OPTIONS)
+
+plant-faults: setup-dev ## faults planted in the loop: each must be caught by a conversation
+	$(RUN)/python -m pytest tests/loop/test_planted_faults.py
+
+bench-talk: setup-dev ## at a real sound server: delay at the ear, barge-in, stop, echo, pulled plugs, the cost of waiting; OPTIONS, e.g. "idle --minutes 1"
+	$(RUN)/python tests/bench/talk/bench.py $(OPTIONS)
+
 fuzz-config: setup-dev ## 10,000 altered and invented configuration files: refused in one line, or meant as they say
 	$(RUN)/python tests/config/fuzz.py 10000
 
