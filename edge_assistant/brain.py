@@ -18,7 +18,7 @@ from typing import TypeAlias, cast
 from edge_assistant.answer import NOT_UNDERSTOOD
 from edge_assistant.consent import ANSWERING, UNTOLD_YES
 from edge_assistant.errors import ContextFull
-from edge_assistant.frames import SAMPLE_RATE_HZ, Called, DecodeEnded, Response, Token
+from edge_assistant.frames import SAMPLE_RATE_HZ, UNAVAILABLE, Called, DecodeEnded, Response, Token
 from edge_assistant.prompt import (
     BOS,
     CALL_CLOSE,
@@ -39,6 +39,9 @@ from edge_assistant.runtime import Token as ModelToken
 from edge_assistant.worker import Job
 
 log = logging.getLogger(__name__)
+
+FAILED = "failed"
+"""Any other error, to a model that was taught this one."""
 
 Decoding: TypeAlias = Generator[ModelToken, None, None]
 """What `decode` gives, by its contract: tokens, until it is closed."""
@@ -131,6 +134,8 @@ class Brain:
         if self._left:  # somebody speaks sooner than everything was fed again
             self._feed_again(self._left[-1])
             self._left = []
+        if question and not session.prompting.system:
+            self._clear()  # it was never taught a question of ours: it hears the answer by itself
         full = session.capacity - session.position < min(TURN_TOKENS, session.capacity // 4)
         if self._turns and (full or len(self._turns) > self._most):
             log.info("earlier turns are forgotten")
@@ -251,10 +256,12 @@ class Brain:
         yield from self._decode(number)
 
     def _response(self, response: Response) -> str:
-        """As the model reads it. Only one that was told of its tools can make something of words and hints."""
-        more = {"say": response.text, "hint": response.hint} if self._session.prompting.system else {}
-        if "error" in response.values:
-            more.pop("say", None)
+        """As the model reads it. Only one that was told of its tools can make something of words, hints and every error."""
+        failed = "error" in response.values
+        if not self._session.prompting.system:
+            known = {"error": UNAVAILABLE if response.values["error"] == UNAVAILABLE else FAILED} if failed else response.values
+            return format_response(response.name, known)
+        more = {"say": "" if failed else response.text, "hint": response.hint}
         return format_response(response.name, {**{key: text for key, text in more.items() if text}, **response.values})
 
     def remember(self, text: str) -> None:

@@ -112,6 +112,10 @@ class Called:
     calls: tuple[ToolCall, ...]
 
 
+UNAVAILABLE = "not available here"
+"""The error of a tool that is not there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """What one tool gave back."""

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 
-from edge_assistant.frames import Response
+from edge_assistant.frames import UNAVAILABLE, Response
 from edge_assistant.prompt import Declaration, ToolCall, Value, format_response
 from edge_assistant.tools.contract import Cancel, Risk, Tool, ToolError, WrongCall, plain
 
@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 
 LONGEST_RESPONSE = 2000
 """Characters of what a tool gives back: more would push the conversation out of the model's memory."""
-UNAVAILABLE = "not available here"
 FAILED = "Sorry, that did not work."
 CANNOT = "I can't do that here."
 
