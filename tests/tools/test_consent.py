@@ -123,7 +123,7 @@ def test_of_such_a_model_only_its_own_sure_yes_counts(answer, probability, does)
     world.run(ASK)
     world.session.probability = probability
     world.run(ASK)
-    assert CALL not in world.session.text  # it hears the answer by itself
+    assert QUESTION not in world.session.text  # it hears the answer by itself
     assert machine.shut_down == does
     assert world.said == [QUESTION, "Shutting down." if does else NOT_DONE]
 
