@@ -119,9 +119,9 @@ def test_a_model_that_was_not_told_of_tools_writes_down_as_well_as_it_can():
 )
 def test_of_such_a_model_only_its_own_sure_yes_counts(answer, probability, does):
     """pocket says "Okay." to "stop"."""
-    world, machine = asked(answer + "<turn|>", prompting=Prompting(system=False, min_call_probability=0.85))
+    world, machine = asked("", prompting=Prompting(system=False, min_call_probability=0.85))
     world.run(ASK)
-    world.session.probability = probability
+    world.session.probability, world.session.replies = probability, [answer + "<turn|>"]
     world.run(ASK)
     assert QUESTION not in world.session.text  # it hears the answer by itself
     assert machine.shut_down == does
