@@ -227,7 +227,9 @@ def test_a_model_that_has_lost_its_way(block):
             assert allowed(name, given), (name, given, replies)
         ran += len(talk.machine.ran)
         text = talk.session.text
-        assert text.count("<|turn>user") == 2, text
+        assert text.count("<|turn>user") in ((2,) if system else (1, 2)), (
+            text
+        )  # without a system turn an answer is heard by itself
         assert HOSTILE not in text
     assert ran > 20  # what is right does run
 
