@@ -16,6 +16,9 @@ from edge_assistant.runtime import Pcm
 PATIENCE_S = 20.0
 """A sentence takes milliseconds; after this long the engine is stuck."""
 
+AGAIN = 5
+"""Now and then a sentence comes back without a sample: it is asked for so many times more."""
+
 
 class Voice(Protocol):
     """Speaks. Owned by one thread, on which it is opened too."""
@@ -80,10 +83,18 @@ class EspeakVoice:
         Raises:
             VoiceError: the engine gave no sound.
         """
+        self._engine.setProperty("rate", round(self._rate_wpm * self.pace))
+        sound = self._say(text)
+        for _ in range(AGAIN):
+            if len(sound[0]):
+                break
+            sound = self._say(text)
+        return sound
+
+    def _say(self, text: str) -> tuple[Pcm, int]:
         assert self._folder is not None, "open() first"
         path = Path(self._folder.name) / "sentence.wav"
         self._finished.clear()
-        self._engine.setProperty("rate", round(self._rate_wpm * self.pace))
         self._engine.save_to_file(text, str(path))
         self._engine.runAndWait()
         if not self._finished.wait(PATIENCE_S):

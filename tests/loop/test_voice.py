@@ -38,6 +38,16 @@ def test_every_sentence_is_whole(voice):
     assert len(voice.say("One.")[0]) < min(lengths)
 
 
+def test_a_sentence_without_a_sample_is_asked_for_again(voice, monkeypatch):
+    """espeak-ng now and then gives a file without one."""
+    silent, sound = np.zeros(0, np.float32), np.ones(100, np.float32)
+    given = [silent, silent, sound]
+    monkeypatch.setattr(voice, "_say", lambda text: (given.pop(0), 22_050))
+    assert len(voice.say("One.")[0]) == 100
+    given[:] = [silent] * 20
+    assert len(voice.say("?!")[0]) == 0  # some text has no sound, and that is soon found
+
+
 @pytest.mark.parametrize("text", ["a", "21 °C", "Käse & <b>bread</b>", "今天", "x" * 400, "-", "?!"])
 def test_any_text_can_be_said(voice, text):
     pcm, _ = voice.say(text)
