@@ -297,15 +297,14 @@ class Brain:
                     spoken += bool(text)
                     if self.brief and spoken >= BRIEF_TOKENS and text.rstrip().endswith(SENTENCE_ENDS):
                         break
-            if not reader.calls and not (last and last.text == RESPONSE_OPEN):
+            speech = not reader.calls and not (last and last.text == RESPONSE_OPEN)
+            if speech:
                 self._close(last, before, TURN_CLOSE)
-                if self._answering and not self._wrote_down(reader):
-                    yield Called(number, ())
-                    return
-                break
-            if self._answering:
+            if self._answering and not (speech and self._wrote_down(reader)):
                 yield Called(number, ())
                 return
+            if speech:
+                break
             if reader.calls and reader.call_probability < session.prompting.min_call_probability:
                 log.info("a call of probability %.3f is not done: %s", reader.call_probability, "".join(reader.calls))
                 yield self._instead(number, call_at, NOT_UNDERSTOOD)
