@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from edge_assistant.assistant import Assistant
 from edge_assistant.config import Config
 from edge_assistant.ears import PlainEars
 from edge_assistant.equipment import Equipment, open_equipment
-from edge_assistant.errors import DeviceError, EdgeAssistantError
+from edge_assistant.errors import BundleError, DeviceError, EdgeAssistantError
 from edge_assistant.frames import FRAME_MS, FRAME_SAMPLES, Event, Failed, Frame, WorkEvent
 from edge_assistant.mouth import SpeakingMouth
 from edge_assistant.recording import Recording
@@ -201,11 +201,21 @@ def _assemble(
         use=tools.use,
         cancel=tools.cancel,
         due=lambda: [*timers.due(assistant.at_rest), *equipment.due(assistant.at_rest)],
-        worker=worker,
+        worker=lambda name, post: worker(name, _ending(post)),
         inbox=inbox,
         observe=observe,
     )
     return assistant
+
+
+def _ending(post: Callable[[WorkEvent], None]) -> Callable[[WorkEvent], None]:
+    """A model that is damaged ends the conversation: no other question would fare better."""
+
+    def told(event: WorkEvent) -> None:
+        damaged = isinstance(event, Failed) and isinstance(event.error, BundleError)
+        post(replace(event, reply=KEEP) if damaged else event)
+
+    return told
 
 
 def _connect(sink: Sink, inbox: Inbox) -> tuple[Sink, Speaker]:

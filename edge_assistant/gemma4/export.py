@@ -193,7 +193,8 @@ class _Export:
             yield ("chat_template.jinja",), lambda: (part / "chat_template.jinja").write_text(template, encoding="utf-8")
 
     def _write_table(self, part: Path, tensor: str, name: str, shape: TableShape, advance: Advance) -> None:
-        write_table(part / name, shape, self.checkpoint.quantised(tensor) or self.checkpoint.rows(tensor), advance)
+        source = self.checkpoint.quantised(tensor) or self.checkpoint.rows(tensor)
+        write_table(part / name, shape, tensor, source, advance)
 
     def _graph(self, part: Path, name: str, bits: int | None, build: Callable[[Weights, Path], None], advance: Advance) -> None:
         weights = Weights(part / f"{name}.bin", self.checkpoint, bits, self.quantisation.block, advance)

@@ -37,6 +37,13 @@ def slices(rows: int, width: int) -> Iterator[slice]:
         yield slice(begin, min(rows, begin + step))
 
 
+def finite(values: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    """The same. Raises CheckpointError: afterwards nobody could tell, for activations in 8 bits swallow a NaN."""
+    if not np.isfinite(values).all():
+        raise CheckpointError(f"{name} has numbers that are not finite", "fetch the checkpoint again, or take another")
+    return values
+
+
 @dataclass(frozen=True, slots=True)
 class Matrix:
     """A linear layer's weight in the file."""
@@ -65,7 +72,7 @@ class Weights:
 
     def vector(self, name: str, *shape: int) -> NDArray[np.float32]:
         """A small tensor of the checkpoint, kept in float32."""
-        out = self.source.tensor(name, *shape)
+        out = finite(self.source.tensor(name, *shape), name)
         self._advance(out.size)
         return out
 
@@ -91,14 +98,14 @@ class Weights:
         tag = name if rows.start == 0 else f"{name}.{rows.start}"
         if self.bits is None:
             weight = self.source.rows(name)[rows]
-            return Matrix([self.write(tag, self._columns(weight), np.float32, (inputs, outputs))], None, 0)
+            return Matrix([self.write(tag, self._columns(weight, name), np.float32, (inputs, outputs))], None, 0)
         bits, block, read = self._reader(name, self.bits)
         blocks, scales = -(-inputs // block), list[NDArray[np.float32]]()
 
         def codes() -> Iterator[NDArray[np.uint8]]:
             for part in slices(outputs, inputs):
                 packed, scale = read(slice(rows.start + part.start, rows.start + part.stop))
-                scales.append(scale)
+                scales.append(finite(scale, name))
                 self._advance((part.stop - part.start) * inputs)
                 yield packed
 
@@ -111,12 +118,12 @@ class Weights:
         if own := self.source.quantised(name):
             return own.format.bits, own.format.block, own.part
         weight, bits = self.source.rows(name), max(bits, self.source.least_bits)
-        return bits, self.block, lambda part: quantise(floats(weight, part), bits, self.block)
+        return bits, self.block, lambda part: quantise(finite(floats(weight, part), name), bits, self.block)
 
-    def _columns(self, weight: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
+    def _columns(self, weight: NDArray[Any], name: str) -> Iterator[NDArray[np.float32]]:
         for part in slices(weight.shape[1], weight.shape[0]):
             self._advance(weight[:, part].size)
-            yield floats(weight.T, part)
+            yield finite(floats(weight.T, part), name)
 
 
 class Graph:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_assistant.gemma4.ggml import Quantised
-from edge_assistant.gemma4.graph import Advance, slices
+from edge_assistant.gemma4.graph import Advance, finite, slices
 from edge_assistant.gemma4.mapped import floats
 from edge_assistant.gemma4.quantise import quantise, restore
 
@@ -46,23 +46,27 @@ class TableShape:
         return np.dtype([("codes", np.uint8, (groups, size)), ("scales", np.float32, (groups,))])
 
 
-def write_table(path: Path, shape: TableShape, source: NDArray[Any] | Quantised, advance: Advance) -> None:
-    """Write the rows of a tensor [rows, width] of any float type, or quantised as `shape` says, a slice at a time."""
+def write_table(path: Path, shape: TableShape, name: str, source: NDArray[Any] | Quantised, advance: Advance) -> None:
+    """Write the rows of a tensor [rows, width] of any float type, or quantised as `shape` says, a slice at a time.
+
+    Raises CheckpointError, with the tensor's name.
+    """
     with path.open("wb") as file:
-        for record in _records(shape, source):
+        for record in _records(shape, name, source):
             file.write(record.data)
             advance(len(record) * shape.width)
 
 
-def _records(shape: TableShape, source: NDArray[Any] | Quantised) -> Iterator[NDArray[np.void]]:
+def _records(shape: TableShape, name: str, source: NDArray[Any] | Quantised) -> Iterator[NDArray[np.void]]:
     for part in slices(shape.rows, shape.width):
         out = np.empty(part.stop - part.start, shape.record)
         if isinstance(source, Quantised):
             out["codes"], out["scales"] = source.part(part)
+            finite(out["scales"], name)
         elif shape.bits == 32:
-            out["values"] = floats(source, part)
+            out["values"] = finite(floats(source, part), name)
         else:
-            out["codes"], out["scales"] = quantise(floats(source, part), shape.bits, shape.group)
+            out["codes"], out["scales"] = quantise(finite(floats(source, part), name), shape.bits, shape.group)
         yield out
 
 

@@ -132,7 +132,10 @@ class Decoder:
         return Row(hidden[:, last].copy(), inputs["inputs_embeds"][:, last].copy(), ple_rows[None, last, width:].copy())
 
     def upper(self, cache: Cache, row: Row) -> Array:
-        """The logits after the last token of the cache, whose row this is. Shape [vocab]."""
+        """The logits after the last token of the cache, whose row this is. Shape [vocab].
+
+        Raises BundleError when they are not numbers: who takes the largest of them would answer nonsense.
+        """
         config = self._config
         inputs: dict[str, NDArray[Any]] = {
             "hidden": row.hidden,
@@ -149,6 +152,11 @@ class Decoder:
             inputs[f"value.{kind}"] = cache.values[source][view.begin : view.end]
         logits = np.empty((1, 1, config.vocab), np.float32)
         self._upper.run(inputs, {"logits": logits})
+        if not np.isfinite(logits.max()):  # NaN where one of them is
+            raise BundleError(
+                "the model's numbers are not finite: its weights are damaged, or of a kind that is not supported",
+                "`edge-assistant models verify` finds damage; fetch the model again, or take another",
+            )
         return logits[0, 0]
 
 

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,11 +26,11 @@ def copy(checkpoint: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(checkpoint, tmp_path / "checkpoint"))
 
 
-def refused(checkpoint: Path, words: str, error: type[EdgeAssistantError] = CheckpointError) -> None:
+def refused(checkpoint: Path, words: str, error: type[EdgeAssistantError] = CheckpointError, **options: Any) -> None:
     """With one clear line, and nothing left behind."""
     bundle = checkpoint.parent / "out" / "bundle"
     with pytest.raises(error, match=words) as caught:
-        export(checkpoint, bundle)
+        export(checkpoint, bundle, **options)
     assert "\n" not in str(caught.value)
     assert not bundle.parent.exists() or not list(bundle.parent.iterdir())
 
@@ -90,6 +91,28 @@ def test_a_missing_tensor(copy: Path) -> None:
     text = (copy / "model.safetensors").read_bytes()
     (copy / "model.safetensors").write_bytes(text.replace(b"layers.1.mlp.up_proj", b"layers.1.mlp.up_pork", 1))
     refused(copy, "layers.1.mlp.up_proj")
+
+
+@pytest.mark.parametrize("bits", [4, None])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.language_model.layers.4.mlp.up_proj.weight",
+        "model.language_model.layers.0.input_layernorm.weight",
+        "model.language_model.layers.2.layer_scalar",
+        "model.language_model.embed_tokens_per_layer.weight",
+        "model.audio_tower.layers.1.lconv1d.depthwise_conv1d.weight",
+        "model.embed_audio.embedding_projection.weight",
+    ],
+)
+def test_numbers_that_are_not_finite(copy: Path, name: str, bits: int | None) -> None:
+    """Where activations are rounded to 8 bits a NaN is lost without a trace: it is found now or never."""
+    entry = Checkpoint(copy)._entry(name)
+    with entry.file.open("r+b") as file:
+        file.seek(entry.offset)
+        file.write(np.array(np.nan, entry.dtype).tobytes())
+    options: dict[str, Any] = {"decoder_bits": bits, "encoder_bits": bits, "table_bits": bits or 32}
+    refused(copy, f"{name} has numbers that are not finite", **options)
 
 
 def test_weights_that_do_not_fit_the_config(copy: Path) -> None:

@@ -299,6 +299,17 @@ def test_a_type_nobody_reads_is_named(kind: str, tmp_path: Path) -> None:
     refused(pair.decoder, rf"blk\.1\.ffn_down\.weight is of type {kind}; only Q4_0, Q8_0, Q6_K, F32, F16, BF16")
 
 
+@pytest.mark.parametrize("name", ["blk.1.ffn_down.weight", "token_embd.weight", "per_layer_token_embd.weight"])
+def test_a_scale_that_is_no_number(copy: Path, name: str) -> None:
+    """Of matrices and tables alike, in every type that occurs."""
+    found = {tensor.name: tensor for tensor in gguf.GGUFReader(copy).tensors}[name]
+    form = QUANTISED[found.tensor_type.name]
+    with copy.open("r+b") as file:
+        file.seek(int(found.data_offset) + form.bytes * 3 + (208 if found.tensor_type.name == "Q6_K" else 0))
+        file.write(np.array(np.nan, np.float16).tobytes())
+    refused(copy, "has numbers that are not finite")
+
+
 def test_no_projector_and_too_many(copy: Path) -> None:
     shutil.copy(copy.parent / "mmproj-model.gguf", copy.parent / "mmproj-other.gguf")
     refused(copy, "several projector files .*--projector", UsageError)

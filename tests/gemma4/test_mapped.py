@@ -44,7 +44,7 @@ def test_floats_leave_nothing_behind(file: Path) -> None:
 @pytest.mark.parametrize("bits", [4, 32])
 def test_a_table_is_written_without_holding_it(file: Path, tmp_path: Path, bits: int) -> None:
     rows, seen = np.memmap(file, ml_dtypes.bfloat16, "r", 0, (ROWS, WIDTH)), list[int]()
-    write_table(tmp_path / "t.bin", TableShape(ROWS, WIDTH, bits), rows, lambda _: seen.append(resident(file)))
+    write_table(tmp_path / "t.bin", TableShape(ROWS, WIDTH, bits), "table", rows, lambda _: seen.append(resident(file)))
     assert len(seen) >= 8
     assert max(seen) == 0
 

@@ -1,13 +1,17 @@
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import sound
 
+from edge_assistant.cli import main
 from edge_assistant.errors import BundleError, ContextFull
+from edge_assistant.gemma4.bundle import MANIFEST, FileEntry, seal, sha256
 from edge_assistant.gemma4.export import export
 from edge_assistant.runtime import Prompting, Sampling, Session, Token
 from edge_assistant.runtimes.onnx import OnnxModel, OnnxSession
@@ -400,6 +404,44 @@ def test_quantised_bundles_hear_and_answer(checkpoint: Path, tmp_path: Path, bit
         session.feed_text(TAIL)
     assert np.array_equal(sessions[0].logits(), sessions[1].logits())
     assert answer(sessions[0]) == answer(sessions[1])
+
+
+@pytest.fixture
+def damaged(checkpoint: Path, tmp_path: Path) -> Path:
+    """A bundle with one scale that is NaN, and hashes that know it so."""
+    bundle = export(checkpoint, tmp_path / "damaged", prompting=Prompting(system=False))
+    name, file = "model.language_model.layers.5.mlp.down_proj.weight.scales", bundle.path("upper.bin")
+    graph = onnx.load(bundle.path("upper.onnx"), load_external_data=False).graph
+    place = {entry.key: entry.value for entry in next(one for one in graph.initializer if one.name == name).external_data}
+    with file.open("r+b") as out:
+        out.seek(int(place["offset"]))
+        out.write(np.array(np.nan, np.float32).tobytes())
+    files = bundle.manifest.files | {file.name: FileEntry(file.stat().st_size, sha256(file))}
+    bundle.path(MANIFEST).write_text(replace(bundle.manifest, files=files).to_json())
+    seal(bundle.folder)
+    return bundle.folder
+
+
+def test_numbers_that_are_not_finite_are_no_answer(damaged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    session = OnnxModel.open(damaged).session(64)
+    session.feed_text("<bos>hello there, " + TAIL)
+    with pytest.raises(BundleError, match="not finite"):
+        answer(session)
+    with pytest.raises(BundleError, match="not finite"):
+        answer(session, Sampling(max_tokens=2, temperature=0.7))
+
+
+@pytest.mark.parametrize("pace", ["fast", "realtime"])
+def test_asked_a_model_of_such_numbers_says_so(
+    damaged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], pace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    demo = Path(__file__).parents[2] / "assets" / "demo" / "timer.wav"
+    assert main(["ask", str(demo), "--model", str(damaged), "--pace", pace, "--say", str(tmp_path / "said.wav"), "--quiet"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "not finite" in lines[0]
+    assert "models verify" in lines[0]
 
 
 def test_a_graph_that_onnxruntime_refuses(checkpoint: Path, tmp_path: Path) -> None:
