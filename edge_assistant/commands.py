@@ -50,7 +50,7 @@ class AloneConfig:
 
 
 class Alone:
-    """Finds sound that stands alone: tells for each frame whether such sound has just ended, and how long it was."""
+    """Finds sound that stands alone: tells for each frame for how many frames such sound has been over."""
 
     def __init__(self, config: AloneConfig | None = None) -> None:
         self.config = config or AloneConfig()
@@ -61,24 +61,28 @@ class Alone:
         self.loud = 0
         """Up to which of them it went."""
 
-    def __call__(self, pcm: Pcm, speech: float) -> bool:
-        """Take a frame (shape [FRAME_SAMPLES]) and the probability that somebody speaks in it."""
+    def __call__(self, pcm: Pcm, speech: float) -> int:
+        """Take a frame (shape [FRAME_SAMPLES]) and the probability that somebody speaks in it.
+
+        Returns the frames of silence after the sound up to `quiet_ms`; 0 while it sounds, and where it was too short or too long.
+        """
         config, level = self.config, float(np.sqrt(np.mean(np.square(pcm))))
         if not self.since:
             if speech < config.threshold:
                 self._room += 0.1 * (level - self._room)
-                return False
+                return 0
             self._peak = 0.0
         self.since += 1
         self._peak = max(self._peak, level)
         if level >= max(self._room * config.above_room, self._peak * config.below_peak):
             self.loud = self.since
-            return False
+            return 0
         quiet = self.since - self.loud
         if quiet >= frames(config.over_ms) and speech < config.threshold:
             self.since = self.loud = 0
-            return False
-        return quiet == frames(config.quiet_ms) and config.shortest_ms <= self.loud * FRAME_MS <= config.longest_ms
+            return 0
+        counts = quiet <= frames(config.quiet_ms) and config.shortest_ms <= self.loud * FRAME_MS <= config.longest_ms
+        return quiet if counts else 0
 
 
 class StopWord:
@@ -118,7 +122,7 @@ class StopWord:
     def __call__(self, pcm: Pcm, speech: float) -> bool:
         """Take a frame (shape [FRAME_SAMPLES]) and its probability of speech; tell whether the word has just been said alone."""
         alone = self._alone
-        ended = alone(pcm, speech)
+        ended = alone(pcm, speech) == frames(alone.config.quiet_ms)
         if alone.since == 1:
             self._begin()
         elif self._open and (not alone.since or alone.loud * FRAME_MS > alone.config.longest_ms):

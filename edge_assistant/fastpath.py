@@ -1,8 +1,8 @@
 """Commands that do not wait for the language model: volume, sound off, the timer that rings, “stop”.
 
-A small model of its own, on a worker of its own, hears what is said and is asked at every short pause what it was. It never acts:
-what it is sure of is told to the loop, which lets it be heard at once, takes it back if the speaker goes on, and has it done,
-once, when the turn is over. docs/commands.md has what that is worth.
+A small model of its own, on a worker of its own, hears what is said and is asked what it was as soon as it grows quiet. It never
+acts: what it is sure of is told to the loop, which lets it be heard at once, takes it back if the speaker goes on, and has it
+done, once, when the turn is over. docs/commands.md has what that is worth.
 """
 
 from collections import deque
@@ -35,8 +35,8 @@ class CommandListener:
     LEAST_SOUNDING = 0.5
     """and where it counts only while something sounds: “stop”, and the timer that rings. Both chosen on development voices."""
     HEARS = AloneConfig(quiet_ms=64, shortest_ms=192, longest_ms=4800, over_ms=608)
-    """Where it is asked: at every pause of a sentence that is not longer than any command. It may be asked early, for it can take
-    back what it told."""
+    """Where it is asked: in the first two quiet frames of every pause in a sentence that is not longer than any command. That is
+    early, for it can take back what it told."""
     ROOM_MS = 320
     """Silence that the model wants to hear after a sentence. It is put in: nobody waits for it."""
 
@@ -48,6 +48,8 @@ class CommandListener:
         self._hears = False
         """A sentence is on, and not too long."""
         self._told: tuple[ToolCall, ...] = ()
+        self._told_for = 0
+        """The reply that counted then."""
         self.may_cancel: Callable[[], bool] = lambda: False
         """Does a timer ring?"""
         session.feed_text(BOS)
@@ -73,8 +75,8 @@ class CommandListener:
             found = ()
         elif paused and self._hears:
             found = self._commands(*self._ask())
-        if found != self._told:
-            self._told = found
+        if found != self._told or (found and reply != self._told_for):  # what was told of a reply that was over is not heard
+            self._told, self._told_for = found, reply
             yield Commanded(reply, found)
 
     def _begin(self) -> None:

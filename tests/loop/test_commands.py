@@ -16,6 +16,7 @@ from edge_assistant.vad import SileroVad
 
 CLIPS = Path(__file__).parent / "commands"
 RATE_HZ = 16_000
+QUIET_FRAMES = 3
 
 
 def recorded(name, lead_s=0.6, tail_s=0.8):
@@ -76,7 +77,7 @@ def alone(*parts_ms):
     for part, ms in enumerate(parts_ms):
         for _ in range(ms // FRAME_MS):
             level = 0.1 if part % 2 else 1e-3
-            if finder(np.full(FRAME_SAMPLES, level, np.float32), float(part % 2)):
+            if finder(np.full(FRAME_SAMPLES, level, np.float32), float(part % 2)) == QUIET_FRAMES:
                 found.append(number)
             number += 1
     return found
@@ -102,7 +103,7 @@ def test_what_stands_alone_in_a_loud_room():
     finder = Alone()
     told = [finder(np.full(FRAME_SAMPLES, level, np.float32), speech) for level, speech in [(0.05, 0.0)] * 60 + [(0.2, 1.0)] * 10]
     told += [finder(np.full(FRAME_SAMPLES, 0.05, np.float32), 0.9) for _ in range(10)]  # the detector is slow in noise
-    assert [n for n, each in enumerate(told) if each] == [72]
+    assert [(n, each) for n, each in enumerate(told) if each] == [(70, 1), (71, 2), (72, 3)]
 
 
 def test_the_loop_acts_upon_what_the_ears_found():

@@ -179,6 +179,24 @@ def test_an_answer_to_a_question_is_no_command():
     assert world.signals == []
 
 
+def test_in_silence_the_listener_is_given_frames_by_the_dozen_and_in_speech_each_at_once():
+    heard, jobs = [], []
+
+    def understand(reply, pcm, speech):
+        heard.append(speech)
+        return
+        yield
+
+    world = World("Hello.<turn|>", understand=understand)
+    do = world.assistant._listeners.do
+    world.assistant._listeners.do = lambda reply, job: (jobs.append(world.assistant.taken), do(reply, job))
+    world.run("." * 60 + "#" * 20 + "." * 90)
+    assert len(heard) > 150  # all of them, in order
+    assert [bool(value) for value in heard[58:82]] == 2 * [False] + 20 * [True] + 2 * [False]
+    assert sum(30 < at <= 60 for at in jobs) <= 2
+    assert [at for at in jobs if 60 < at <= 80] == list(range(61, 81))
+
+
 def test_a_broken_listener_leaves_everything_to_the_model():
     def understand(reply, pcm, speech):
         raise RuntimeError("damaged")
@@ -237,7 +255,23 @@ def test_it_is_asked_at_every_pause_and_takes_back():
     hears._session.replies = [FORTY]
     found += [(44 + n, calls) for n, calls in told(hears, frames_of(0, 640, 800))]
     up, forty = (ToolCall("set_volume", {"change": "up"}),), (ToolCall("set_volume", {"percent": 40}),)
-    assert found == [(41, up), (44, ()), (65, forty)]
+    assert found == [(40, up), (44, ()), (64, forty)]
+
+
+def test_the_second_quiet_frame_may_know_better():
+    hears = listener(UP)
+    found = told(hears, frames_of(640, 640, 32))
+    hears._session.replies = [FORTY]
+    found += told(hears, frames_of(320))
+    assert [(n, calls[0].arguments) for n, calls in found] == [(40, {"change": "up"}), (0, {"percent": 40})]
+
+
+def test_what_was_told_of_a_reply_that_was_given_up_is_told_again():
+    """The turn that is spoken over a ring gets its number while the listener thinks."""
+    hears, told_ = listener(UP), []
+    for n, (pcm, speech) in enumerate(frames_of(640, 640, 320)):
+        told_ += [(n, event.reply) for event in hears.hear(1 if n <= 40 else 2, pcm, speech)]
+    assert told_ == [(40, 1), (41, 2)]
 
 
 def test_it_hears_what_came_just_before_the_sound():
