@@ -38,6 +38,8 @@ def fetch(model: str, name: str, making: Making, *, revision: str | None = None,
     from edge_assistant import hub  # noqa: PLC0415 nothing but this may load what opens connections
 
     repository = KNOWN.get(model, model)
+    if "/" not in repository:
+        raise UsageError(f"no model is known as {model}", f"known are {', '.join(KNOWN)}; any other is OWNER/NAME of the hub")
     target = installed_folder(name)
     folder = fetched(target) / repository.rpartition("/")[2]
     with _storing(target.parent):

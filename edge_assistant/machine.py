@@ -162,6 +162,7 @@ _A53 = _A72 = "asimd"
 _A76 = "asimd asimddp"
 _DESKTOP = "avx avx2 avx_vnni"
 _SERVER = "avx avx2 avx512f avx512_vnni avx512_bf16 amx_int8"
+_LAPTOP = _describe("laptop, 8 cores, 16 GB", 16, 8, _DESKTOP)
 KNOWN: Final[Mapping[str, Machine]] = {
     "pi-zero-2w": _describe("Raspberry Pi Zero 2 W", 0.5, 4, _A53),
     "pi4-4gb": _describe("Raspberry Pi 4, 4 GB", 4, 4, _A72),
@@ -170,8 +171,9 @@ KNOWN: Final[Mapping[str, Machine]] = {
     "pi5-4gb": _describe("Raspberry Pi 5, 4 GB", 4, 4, _A76),
     "pi5-8gb": _describe("Raspberry Pi 5, 8 GB", 8, 4, _A76),
     "pi5-16gb": _describe("Raspberry Pi 5, 16 GB", 16, 4, _A76),
+    "laptop": _LAPTOP,
     "laptop-8gb": _describe("laptop, 4 cores, 8 GB", 8, 4, "avx avx2"),
-    "laptop-16gb": _describe("laptop, 8 cores, 16 GB", 16, 8, _DESKTOP),
+    "laptop-16gb": _LAPTOP,
     "desktop-32gb": _describe("desktop, 8 cores, 32 GB", 32, 8, _DESKTOP),
     "gpu-12gb": _describe("desktop with a GPU of 12 GB", 32, 8, _DESKTOP, 12),
     "gpu-24gb": _describe("desktop with a GPU of 24 GB", 64, 16, _DESKTOP, 24),

@@ -20,7 +20,8 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what it takes."""
-    parser.add_argument("--like", metavar="KIND", help="answer for such a machine; an unknown KIND lists those that are known")
+    kinds = "pi5-8gb, pi5-4gb, pi-zero-2w, laptop, gpu-12gb, …; an unknown KIND lists all"
+    parser.add_argument("--like", metavar="KIND", help=f"answer for such a machine: {kinds}")
     parser.add_argument("--json", action="store_true", help="one object on stdout")
 
 

@@ -93,15 +93,19 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _list(args: argparse.Namespace) -> None:
+    from edge_assistant.family import FAMILY  # noqa: PLC0415
     from edge_assistant.install import size  # noqa: PLC0415
 
     rows = _rows()
     if args.json:
         print(json.dumps(rows, indent=1))
         return
+    to_fetch = {member.name: member.published_bytes() for member in FAMILY}
     for row in rows:
-        room = size(row["bytes"]) if row["bytes"] else ""
-        print(f"{row['name']:<12} {row['state']:<14} {room:>9}  {row['source']}")
+        total = row["bytes"] or to_fetch.get(row["name"], 0)
+        print(f"{row['name']:<12} {row['state']:<14} {size(total) if total else '':>9}  {row['source']}")
+    if not any(row["state"] == "installed" for row in rows):
+        print("edge-assistant: `edge-assistant advise` says which of them suits this machine", file=sys.stderr)
 
 
 def _rows() -> list[dict[str, Any]]:
@@ -122,7 +126,8 @@ def _rows() -> list[dict[str, Any]]:
         for name in names:
             try:
                 folder = find_model(name)
-                add(name, state, folder, Bundle.read_manifest(folder).source)
+                source = Bundle.read_manifest(folder).source
+                add(name, state, folder, "comes with the program" if state == "shipped" else source)
             except BundleError as fault:
                 add(name, "broken", here.get(name), str(fault))
     folder = models_folder()

@@ -70,7 +70,8 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps({"model": args.model, "file": str(path), "gain": tuned.gain, **asdict(tuned)}))
     else:
-        print(f"{args.model}: {tuned.settings}; {tuned.gain:.2f} times as fast as the defaults")
+        gain = f"{tuned.gain:.2f} times as fast as the defaults"
+        print(f"{args.model}: {tuned.settings}; {'the defaults, which nothing beat' if tuned.settings == Settings() else gain}")
 
 
 def _two_fit(bundle: "Bundle") -> bool:

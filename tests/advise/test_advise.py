@@ -18,6 +18,7 @@ RIGHT = {
     "pi5-4gb": ("e2b", 128),
     "pi5-8gb": ("e2b", 32),
     "pi5-16gb": ("e2b", 32),
+    "laptop": ("e4b", 32),
     "laptop-8gb": ("e2b", 32),
     "laptop-16gb": ("e4b", 32),
     "desktop-32gb": ("e4b", 32),
@@ -144,6 +145,15 @@ def test_this_machine_in_json(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert said["machine"]["memory_bytes"] > 1 << 28
     assert said["machine"]["disk_bytes"] > 0
     assert said["commands"]
+
+
+def test_the_machines_that_the_help_names_are_known(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["advise", "--help"])
+    named = " ".join(capsys.readouterr().out.split()).partition("answer for such a machine: ")[2].partition(", …")[0]
+    assert len(named.split(", ")) == 5
+    for kind in named.split(", "):
+        assert main(["advise", "--like", kind, "--json"]) == 0
 
 
 def test_an_unknown_machine_lists_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import time
@@ -275,7 +276,10 @@ def test_list_path_and_remove(
     (models / "old").mkdir()
     assert states() == {**before, "e2b": "installed", "old": "broken"}
     assert main(["models", "list"]) == 0
-    assert "gemma-4-E2B-it" in capsys.readouterr().out
+    shown = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "gemma-4-E2B-it" in shown["e2b"]
+    assert "comes with the program" in shown["pocket"]
+    assert re.search(r"can be fetched +1\d\.\d GB", shown["e4b"])
     assert main(["models", "path", "e2b"]) == 0
     assert capsys.readouterr().out.strip() == str(models / "e2b")
     assert main(["models", "path", "e2b", "--json"]) == 0

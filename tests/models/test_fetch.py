@@ -212,8 +212,11 @@ def test_offline(models: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["nobody", "a/b/c", "../e2b", "two words"])
 def test_names_that_are_none(hub: Hub, models: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    refused(capsys, "fetch", name)
+    said = refused(capsys, "fetch", name)
     assert tree(models) == set()
+    if name == "nobody":
+        assert "e2b, e4b, e2b-qat, e4b-qat" in said
+        assert hub.asked == []
 
 
 def test_what_cannot_be_built_is_refused_before_its_weights_are_fetched(
