@@ -38,6 +38,8 @@ class Answer:
     confirmed: bool = False
     asks: Asked | None = None
     """What the reply ends with."""
+    cautions: list[str] = field(default_factory=list[str])
+    """Sentences of its tools that are to be heard, as long as the model has not said them."""
     instead: str = NOT_UNDERSTOOD
     """What to say if the model has no words: what its tools told."""
     written: str = ""

@@ -33,7 +33,8 @@ def make_tools(
     more: Iterable[Tool] = (),
 ) -> Toolbox:
     """Everything the assistant can do, those of its equipment (`more`) and plug-ins included; `switched` turns some on or off."""
-    own = [*clock_tools(local_time), *timer_tools(timers), *more, *ability_tools(lambda: toolbox.declarations)]
+    clock = clock_tools(local_time, lambda: timers.clock_trusted)
+    own = [*clock, *timer_tools(timers), *more, *ability_tools(lambda: toolbox.declarations)]
     toolbox = Toolbox([*own, *plugin_tools([each.name for each in own])], switched)
     return toolbox
 

@@ -128,6 +128,8 @@ class Response:
     """The call was wrong: what would be right."""
     question: str = ""
     """Nothing was done: the tool wants a yes to this first."""
+    caution: str = ""
+    """A sentence that is to be heard with it, whatever the model makes of the rest."""
 
 
 @dataclass(frozen=True, slots=True)

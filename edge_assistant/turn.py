@@ -388,6 +388,9 @@ class Turn:
                     answer.claims, answer.broken = [], True
                 if answer.said + len(answer.ready) == answer.before:  # who has asked is never left in silence
                     self._finish(answer.instead)
+                elif answer.cautions:
+                    answer.ready += answer.cautions
+                    answer.broken = True
                 answer.ended = True
             case Failed():
                 self._take(answer.sentences.flush())
@@ -402,6 +405,7 @@ class Turn:
     def _take(self, sentences: list[str]) -> None:
         """Sentences of the model: one that claims what no tool has done waits for the tool, and so does what follows it."""
         answer = self._answer
+        answer.cautions = [caution for caution in answer.cautions if caution not in sentences]
         for sentence in sentences:
             waits = answer.claims or (not answer.done and sentence not in self._said and claims(sentence))
             (answer.claims if waits else answer.ready).append(sentence)
@@ -419,6 +423,7 @@ class Turn:
             return self._give()
         answer.instead = _words(responses)
         answer.done |= any("error" not in response.values for response in responses)
+        answer.cautions += [response.caution for response in responses if response.caution]
         return [GoOn(self.reply, responses)]
 
     def _finish(self, sentence: str) -> None:

@@ -1,13 +1,17 @@
 """What time it is, what day, and how long until another."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Annotated, Literal
 
+from edge_assistant.prompt import Value
 from edge_assistant.tools.contract import Between, Result, Tool, ToolError, tool
 
 Now = Callable[[], datetime]
 """The local time."""
+
+DOUBT = "But I can't be sure what time it is."
+"""Follows whatever rests on a clock that nothing keeps right."""
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS = (
@@ -21,20 +25,26 @@ Month = Literal[
 ]  # fmt: skip
 
 
-def clock_tools(now: Now) -> list[Tool]:
-    """`get_time{}`, `get_date{}` and `time_until`. English whatever the system's language is: the model speaks English."""
+def clock_tools(now: Now, trusted: Callable[[], bool] = lambda: True) -> list[Tool]:
+    """`get_time{}`, `get_date{}` and `time_until`. English whatever the system's language is: the model speaks English.
+
+    `trusted`: does something keep the clock right? If not, every answer says so.
+    """
+
+    def told(values: Mapping[str, Value], text: str) -> Result:
+        return Result(values, text) if trusted() else doubted(values, text)
 
     def get_time() -> Result:
         """The time of day."""
         moment = now()
         time = f"{moment.hour}:{moment.minute:02}"
-        return Result({"time": time}, f"It is {time}.")
+        return told({"time": time}, f"It is {time}.")
 
     def get_date() -> Result:
         """Today's date and weekday."""
         today = now()
         date, weekday = f"{today.day} {MONTHS[today.month - 1]} {today.year}", WEEKDAYS[today.weekday()]
-        return Result({"date": date, "weekday": weekday}, f"Today is {weekday}, {date}.")
+        return told({"date": date, "weekday": weekday}, f"Today is {weekday}, {date}.")
 
     def time_until(
         hour: Annotated[int | None, Between(0, 23)] = None,
@@ -51,9 +61,14 @@ def clock_tools(now: Now) -> list[Tool]:
             month: The month.
         """
         left = _until(now(), hour, minute, day, month)
-        return Result({"left": left}, f"{left[0].upper()}{left[1:]}.")
+        return told({"left": left}, f"{left[0].upper()}{left[1:]}.")
 
     return [tool(get_time), tool(get_date), tool(time_until)]
+
+
+def doubted(values: Mapping[str, Value], text: str) -> Result:
+    """The same, from a clock that cannot be trusted."""
+    return Result({**values, "clock": "not sure"}, f"{text} {DOUBT}", DOUBT)
 
 
 def _until(moment: datetime, hour: int | None, minute: int, day: int | None, month: Month | None) -> str:

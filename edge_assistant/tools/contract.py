@@ -97,6 +97,8 @@ class Result:
     """For the model."""
     text: str = ""
     """The same as a short sentence to be spoken. It says that something was done only if it was."""
+    caution: str = ""
+    """A sentence at the end of that text that is to be heard whatever the model makes of the rest: that a clock may be wrong."""
 
 
 Outcome: TypeAlias = Result | Mapping[str, Value] | str | None
@@ -290,8 +292,8 @@ def plain(outcome: Any) -> Result:
             return Result({"done": True})
         case str():
             return Result({"result": outcome}, harmless(outcome))
-        case Result(values, text):
-            return Result(_plain_mapping(values, 0), harmless(text))
+        case Result(values, text, caution):
+            return Result(_plain_mapping(values, 0), harmless(text), harmless(caution))
         case _:
             return Result(_plain_mapping(outcome, 0))
 

@@ -4,7 +4,7 @@ import math
 from datetime import datetime, time, timedelta
 from typing import Annotated, Literal
 
-from edge_assistant.tools.clock import WEEKDAYS
+from edge_assistant.tools.clock import WEEKDAYS, doubted
 from edge_assistant.tools.contract import Between, Result, Tool, ToolError, tool
 from edge_assistant.tools.schedule import UNITS_S, Alarm, Entry, Timer, Timers, spoken_duration
 from edge_assistant.wallclock import Now
@@ -59,8 +59,8 @@ def timer_tools(timers: Timers) -> list[Tool]:
         now = timers.now()
         when = _spoken_day(entry.at, now.local)
         values = {"time": f"{hour}:{minute:02}", "day": when} | ({"name": called} if called else {})
-        doubt = "" if now.trusted else " But I can't be sure what time it is."
-        return Result(values | ({} if now.trusted else {"clock": "not sure"}), f"Alarm set for {hour}:{minute:02} {when}.{doubt}")
+        text = f"Alarm set for {hour}:{minute:02} {when}."
+        return Result(values, text) if now.trusted else doubted(values, text)
 
     def list_timers() -> Result:
         """How many timers and alarms run, and what is left of the next."""

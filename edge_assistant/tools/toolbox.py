@@ -123,7 +123,7 @@ class _Run:
     def _work(self, each: Tool, given: Mapping[str, object]) -> None:
         try:
             result = plain(each.function(**given))
-            response = Response(self._name, result.values, result.text)
+            response = Response(self._name, result.values, result.text, caution=result.caution)
             if len(format_response(self._name, result.values)) + len(result.text) > LONGEST_RESPONSE:
                 response = _failure(self._name, "too much to tell")
         except ToolError as error:

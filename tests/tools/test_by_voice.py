@@ -16,9 +16,11 @@ from edge_assistant.equipment import open_equipment
 from edge_assistant.models import find_model
 from edge_assistant.recording import Recording
 from edge_assistant.runtimes.onnx import OnnxModel
+from edge_assistant.tools.clock import DOUBT
 from edge_assistant.tools.schedule import UNITS_S, spoken_duration
 from edge_assistant.vad import SileroVad
 from edge_assistant.voice import EspeakVoice
+from edge_assistant.wallclock import Now
 
 QUESTIONS = Path(__file__).parents[1] / "live" / "questions"
 SPOKEN = Path(__file__).parent / "spoken"
@@ -119,6 +121,15 @@ def test_an_alarm_is_set_for_the_hour_that_was_said(ask):
     hour, minute = arguments("alarm")["hour"], arguments("alarm").get("minute", 0)
     day = "today" if (hour, minute) > (CLOCK.hour, CLOCK.minute) else "tomorrow"
     assert said == [f"Alarm set for {hour}:{minute:02} {day}."]
+
+
+def test_a_clock_that_nothing_keeps_right_is_said_to_be_doubtful(ask, spoken, monkeypatch):
+    """pocket was taught to say so of an alarm, and not of the time: it is said all the same, and once."""
+    monkeypatch.setattr(ask_module, "counted_clock", lambda elapsed, local: lambda: Now(elapsed(), "", 0.0, local(), False))
+    said, _ = ask([spoken("what time is it"), request("alarm")], Config())
+    assert said[:2] == ["It is 14:05.", DOUBT]
+    assert said[2].startswith("Alarm set for ")
+    assert said[3:] == [DOUBT]
 
 
 def test_a_timer_gets_more_time(ask):

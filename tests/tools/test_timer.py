@@ -28,7 +28,7 @@ class Kit:
     def __init__(self, local=NOON, trusted=True):
         self.now_s = 1000.0
         self.timers = Timers(lambda: Now(self.now_s, "boot", 0.0, local, trusted))
-        self.box = Toolbox([*clock_tools(lambda: local), *timer_tools(self.timers)])
+        self.box = Toolbox([*clock_tools(lambda: local, lambda: self.timers.clock_trusted), *timer_tools(self.timers)])
 
     def __call__(self, tool, /, **arguments):
         return self.box.use(ToolCall(tool, arguments))
@@ -75,6 +75,16 @@ def test_alarms(arguments, text):
     doubted = Kit(trusted=False)("set_alarm", **arguments)
     assert doubted.text == f"{text} But I can't be sure what time it is."
     assert doubted.values["clock"] == "not sure"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("get_time", {}), ("get_date", {}), ("time_until", {"hour": 19}), ("time_until", {"day": 25, "month": "December"})],
+)
+def test_a_clock_that_cannot_be_trusted_is_said_to_be(name, arguments):
+    sure, doubted = (Kit(trusted=trusted)(name, **arguments) for trusted in (True, False))
+    assert doubted.text == f"{sure.text} But I can't be sure what time it is."
+    assert doubted.values == {**sure.values, "clock": "not sure"}
 
 
 def test_an_hour_that_is_over():
