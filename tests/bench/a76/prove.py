@@ -6,7 +6,8 @@ qemu, by the program's own session on onnxruntime's arm64 wheel, and by llama.cp
 instructions. What it shows, and fails where it does not:
 
 - every large product is done by dot-product instructions: they multiply as many pairs as the matrices have weights, each token;
-- the logits are those of x86-64, within what rounding activations to 8 bits changes there;
+- each kernel rounds activations as its formula says (`rounding.py`), and nothing else is between it and the exact product;
+- the logits are as far from the exact ones, and from x86-64's, as such rounding explains;
 - instructions a token, beside llama.cpp's. Counts, not times: an emulator knows nothing of memory, which a Pi waits for most.
 
 Needs qemu-user (not -static: that takes no plugins), gcc, g++-aarch64-linux-gnu, cmake, ninja-build and mmdebstrap, or what they
@@ -31,13 +32,13 @@ import onnx
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "e2b"), str(HERE.parents[1] / "parity")]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "e2b"), str(HERE.parents[1] / "parity")]
 
 import fullsize
+import rounding
 import shape
 from gguf_pairs import Kind
 
-from edge_assistant.gemma4.bundle import MANIFEST, SEAL, seal, sha256
 from edge_assistant.gemma4.export import export
 
 CORE = "cortex-a76"
@@ -51,6 +52,8 @@ TEXT: dict[str, Any] = shape.TEXT | {
     "vocab_size_per_layer_input": 28_672,
 }
 AUDIO: dict[str, Any] = shape.AUDIO | {"num_hidden_layers": 2}
+SPREAD = 1.25
+"""Between two draws of one noise, each of a few dozen logits: among random weights near ties decide how much comes through."""
 CPUINFO = """\
 processor\t: {}
 BogoMIPS\t: 108.00
@@ -68,7 +71,11 @@ FILES: dict[str, dict[str, Any]] = {
     "as published": fullsize.GGUF_KINDS,
 }
 """Every matrix of the decoder in Q4_0, or with the head in Q6_K and one matrix in BF16."""
-PROMPT, TOKENS, SECONDS = 16, 2, 0.65
+PROMPT, TOKENS, SECONDS = 16, 16, 0.65
+ROUNDED = {"x86-64": dict.fromkeys(rounding.KINDS, "blocks"), "a76": dict.fromkeys(rounding.KINDS, "blocks") | {"4 bits": "rows"}}
+"""How each processor's kernels round."""
+SAME = 1e-4
+"""Of a product's size: less than one activation of a row in another step, and a hundredth of what rounding does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,25 +115,6 @@ def products(graph: Path) -> int:
     nodes = onnx.load(graph, load_external_data=False).graph.node
     sizes = [{a.name: a.i for a in node.attribute} for node in nodes if node.op_type == "MatMulNBits"]
     return sum(size["K"] * size["N"] for size in sizes)
-
-
-def unrounded(bundle: Path, out: Path) -> Path:
-    """A bundle of the same weights, with activations left as floats."""
-    shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(bundle, out, copy_function=os.link)
-    manifest = json.loads((out / MANIFEST).read_text())
-    for graph in out.glob("*.onnx"):
-        model = onnx.load(graph, load_external_data=False)
-        for attribute in (a for node in model.graph.node for a in node.attribute if a.name == "accuracy_level"):
-            attribute.i = 1  # float32; 4 is 8 bits
-        graph.unlink()  # it is a second name of the bundle's
-        graph.write_bytes(model.SerializeToString())
-        manifest["files"][graph.name] = {"bytes": graph.stat().st_size, "sha256": sha256(graph)}
-    for name in (MANIFEST, SEAL):
-        (out / name).unlink()
-    (out / MANIFEST).write_text(json.dumps(manifest))
-    seal(out)
-    return out
 
 
 class Prover:
@@ -210,21 +198,34 @@ class Prover:
 
     def emulate(self, what: str, folder: Path, command: list[str], environment: dict[str, str] | None = None) -> list[Phase]:
         counts = folder / f"{what}.counts"
-        run(
-            *("qemu-aarch64", "-cpu", CORE, "-L", str(self.root), "-plugin", f"{self.plugin},out={counts}", *command),
-            environment=os.environ | (environment or {}),
-        )
+        run(*self._emulator("-plugin", f"{self.plugin},out={counts}", *command), environment=os.environ | (environment or {}))
         return list(phases(counts))
+
+    def _emulator(self, *command: str) -> list[str]:
+        return ["qemu-aarch64", "-cpu", CORE, "-L", str(self.root), *command]
+
+    @property
+    def _packages(self) -> dict[str, str]:
+        return {"PYTHONPATH": f"{ROOT}:{self.packages}", "PYTHONDONTWRITEBYTECODE": "1"}
 
     def ours(self, folder: Path) -> Run:
         found = self.emulate(
             "ours",
             folder,
             [str(self.root / "usr/bin/python3.13"), *self._job(folder / "bundle", folder / "a76.npz")],
-            {"PYTHONPATH": f"{ROOT}:{self.packages}", "PYTHONDONTWRITEBYTECODE": "1"},
+            self._packages,
         )
         with np.load(folder / "a76.npz") as file:
             return Run(found[0], mean(found[1:-1]), found[-1], file["logits"], int(file["soft"]))
+
+    def kernels(self) -> dict[str, dict[str, dict[str, float]]]:
+        """By processor and kind of matrix, how far its products are from what formulas say."""
+        found: dict[str, Any] = {}
+        for name, python in {"x86-64": [sys.executable], "a76": self._emulator(str(self.root / "usr/bin/python3.13"))}.items():
+            out = self.work / f"{name}.kernels.json"
+            run(*python, str(HERE / "rounding.py"), str(out), environment=os.environ | (self._packages if name == "a76" else {}))
+            found[name] = json.loads(out.read_text())
+        return found
 
     def here(self, bundle: Path) -> Any:
         """The logits of this machine's own processor."""
@@ -259,7 +260,8 @@ def prove(prover: Prover, name: str) -> dict[str, Any]:
     bundle = folder / "bundle"
     lower, upper, encoder = (products(bundle / f"{graph}.onnx") for graph in ("lower", "upper", "encoder"))
     ours, peer = prover.ours(folder), prover.llama(folder)
-    here, exact = prover.here(bundle), prover.here(unrounded(bundle, folder / "unrounded"))
+    here, exact = prover.here(bundle), prover.here(rounding.unrounded(bundle, folder / "unrounded"))
+    formula = prover.here(rounding.rounded_by_rows(bundle, folder / "rows"))
     assert ours.sound
     wanted = {
         "prompt": (ours.prompt, PROMPT * lower + upper),
@@ -280,8 +282,10 @@ def prove(prover: Prover, name: str) -> dict[str, Any]:
         },
         "off": {
             "a76 from x86-64": off(ours.logits, here),
+            "a76 from a76's formula": off(ours.logits, formula),
             "a76 from unrounded activations": off(ours.logits, exact),
             "x86-64 from unrounded activations": off(here, exact),
+            "a76's formula from unrounded activations": off(formula, exact),
             "llama.cpp on a76 from unrounded activations": off(peer.logits, exact[texts]),
         },
         "same_best_token": float((ours.logits.argmax(-1) == here.argmax(-1)).mean()),
@@ -295,10 +299,23 @@ def faults(found: dict[str, Any]) -> Iterator[str]:
     if found["matrix_instructions"]:
         yield f"{found['file']}: instructions that the core does not have"
     apart = found["off"]
-    rounding = apart["x86-64 from unrounded activations"]
-    # two independent roundings of this size lie √2 of it apart; and nothing is near a NaN
-    if not all(apart[f"a76 from {what}"] <= 1.5 * rounding for what in ("x86-64", "unrounded activations")):
-        yield f"{found['file']}: further from x86-64 than rounding explains"
+    own, other = (apart[f"{what} from unrounded activations"] for what in ("a76's formula", "x86-64"))
+    bounds = {
+        "unrounded activations": SPREAD * own,
+        "x86-64": SPREAD * float(np.hypot(own, other)),  # two roundings that know nothing of each other
+        "a76's formula": own / 2,  # else it explains nothing
+    }
+    for what, bound in bounds.items():
+        if not apart[f"a76 from {what}"] <= bound:  # nothing is near a NaN
+            yield f"{found['file']}: further from {what} than rounding explains"
+
+
+def kernel_faults(found: dict[str, dict[str, dict[str, float]]]) -> Iterator[str]:
+    for processor, kinds in found.items():
+        for kind, apart in kinds.items():
+            how = ROUNDED[processor][kind]
+            if not apart[how] <= SAME:
+                yield f"{processor}, {kind}: the kernel does not round by {how}: {apart}"
 
 
 def main() -> int:
@@ -317,9 +334,10 @@ def main() -> int:
     shape.AUDIO = AUDIO
     prover = Prover(options.work.resolve(), options.base, options.peer)
     prover.prepare()
+    kernels = prover.kernels()
     found = [prove(prover, name) for name in options.files]
-    print(json.dumps(found, indent=1))
-    wrong = [fault for each in found for fault in faults(each)]
+    print(json.dumps({"kernels": kernels, "files": found}, indent=1))
+    wrong = [*kernel_faults(kernels), *(fault for each in found for fault in faults(each))]
     for fault in wrong:
         print(fault, file=sys.stderr)
     return 1 if wrong else 0
