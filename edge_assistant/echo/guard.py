@@ -33,8 +33,9 @@ class GuardConfig:
     """How long after the last of our sound an echo may still be heard (a room of T60 0.4 s, and a delay measured wrongly)."""
     active_db: float = -55.0
     """Level of what we play, in dB of full scale, from which we sound. Our voice is at −20."""
-    learn_db: float = -35.0
-    """Level of what we play from which a frame teaches us: below it, the room's noise is louder than the echo."""
+    learn_below_db: float = 15.0
+    """A frame teaches us that is at most so far below the loudest of late: in a weaker one, noise is louder than the echo. No fixed
+    level would do: at a third of the volume our voice is at −39."""
     learn_ms: int = 2500
     """Our own sound before anything counts."""
     clean_ms: int = 800
@@ -64,6 +65,8 @@ class EchoGuard:
         self._left: deque[float] = deque(maxlen=self.WINDOW)
         self._played: deque[float] = deque(maxlen=frames(self.config.tail_ms))
         self._marks: deque[float] = deque(maxlen=frames(self.config.memory_ms))
+        self._loud: deque[float] = deque(maxlen=frames(self.config.memory_ms))
+        """Levels of what was played, as far as we sounded."""
         self._taught = 0
         self._echo_free = False
         self._far: deque[Pcm] = deque(maxlen=self.PEAK_WINDOW + self.PEAK_TAIL)
@@ -91,7 +94,8 @@ class EchoGuard:
             return probability
         left_db = _decibels(sum(self._left) / len(self._left)) - played_db
         user = probability >= 0.5 and self.trusted and left_db > self.mark_db + config.margin_db and self.peak() < config.peak
-        if played_db > config.learn_db and not user:
+        self._loud.append(played_db)
+        if played_db > max(self._loud) - config.learn_below_db and not user:
             self._marks.append(left_db)
             self._taught += 1
         return probability if user else 0.0

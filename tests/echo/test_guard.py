@@ -63,6 +63,23 @@ def test_with_headphones_every_interruption_is_found(replies):
     assert not heard.own
 
 
+QUIET = 0.04
+"""The factor of 20 percent of the volume."""
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_who_has_turned_us_down_can_still_speak_over_us(replies, strategy):
+    heard = talk(strategy, Room(), QUIET * replies, speak_over(len(replies), -26, first_s=18, every_s=4.5))
+    assert not heard.own
+    assert heard.found == len(heard.spans)
+
+
+@pytest.mark.parametrize("name", ["plain", "loud"])
+def test_turned_up_again_our_own_voice_starts_no_turn(replies, name):
+    sound = np.concatenate([QUIET * replies[: 20 * RATE_HZ], replies[20 * RATE_HZ : 40 * RATE_HZ]])
+    assert not talk("speexdsp", ROOMS[name], sound).starts
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_loudspeaker_that_is_moved_starts_no_turn(replies, strategy):
     moved = Room(seed=5, delay_ms=95, echo_db=-3)

@@ -50,7 +50,14 @@ class Talk:
     def __init__(self, tape: Tape, *options: str) -> None:
         """Each of its moments gets `tape_s`, where the tape was when it was told."""
         command = [str(Path(sys.executable).with_name("edge-assistant")), "talk", "--json", *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._state = tempfile.TemporaryDirectory()  # not the volume, and not the timers, of whoever measures
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "XDG_STATE_HOME": self._state.name},
+        )
         self._tape = tape
         self.moments: list[dict[str, Any]] = []
         self.lines: list[str] = []
@@ -77,6 +84,7 @@ class Talk:
         """As Ctrl-C does."""
         self.process.terminate()
         self.process.wait()
+        self._state.cleanup()
 
     def _read_moments(self) -> None:
         assert self.process.stdout is not None
@@ -249,7 +257,7 @@ def stop(options: argparse.Namespace) -> dict[str, Any]:
     }
     tries = {"reply": options.stops, "ring": options.rings, "cancel": options.rings, "volume": options.volumes}
     told: dict[str, Any] = {"load": round(os.getloadavg()[0], 1)}
-    asked = questions()
+    asked = [each for each in questions() if all(call["name"] != "set_volume" for call in each[3]["calls"])]
     timers = [
         (call["arguments"]["seconds"], each) for each in asked for call in each[3]["calls"] if "seconds" in call["arguments"]
     ]
