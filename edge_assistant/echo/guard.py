@@ -34,8 +34,8 @@ class GuardConfig:
     active_db: float = -55.0
     """Level of what we play, in dB of full scale, from which we sound. Our voice is at −20."""
     learn_below_db: float = 15.0
-    """A frame teaches us that is at most so far below the loudest of late: in a weaker one, noise is louder than the echo. No fixed
-    level would do: at a third of the volume our voice is at −39."""
+    """A frame teaches us that is at most so far below the loudest of late: in a weaker one, noise is louder than the echo. No
+    fixed level would do: at a third of the volume our voice is at −39."""
     learn_ms: int = 2500
     """Our own sound before anything counts."""
     clean_ms: int = 800
