@@ -7,6 +7,7 @@ tool answers is read back from the pin, and asking never changes anything.
 import importlib
 import logging
 import threading
+import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
 from types import TracebackType
@@ -85,6 +86,7 @@ class Switches:
             raise ToolError("the package gpiozero is not installed")
         package: Any = importlib.import_module("gpiozero")
         errors: Any = importlib.import_module("gpiozero.exc")
+        warnings.filterwarnings("ignore", category=errors.PinFactoryFallback)  # what cannot be used at last is said in one line
         wired = self._wired[name]
         make = package.PWMOutputDevice if wired.dimmable else package.OutputDevice
         try:

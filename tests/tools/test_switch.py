@@ -1,4 +1,5 @@
 import pytest
+from gpiozero import Device
 from parrot import call
 
 from edge_assistant.config import Config, Switch
@@ -157,3 +158,11 @@ def test_a_device_that_does_not_obey_is_not_believed(pins):
         switches._devices["pump"].close()
         switches._devices["pump"] = Stuck()
         assert use(switches, "set_switch", name="pump", on=True).text == "The pump is off."
+
+
+def test_a_machine_without_pins_says_so_in_one_line(monkeypatch, caplog, recwarn):
+    monkeypatch.setattr(Device, "pin_factory", None)
+    with Switches({"pump": Switch(17)}):
+        pass
+    assert caplog.messages == ["pump on GPIO17: its pin cannot be used"]
+    assert not recwarn.list
