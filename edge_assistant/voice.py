@@ -4,6 +4,7 @@ import importlib
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,6 +47,9 @@ class EspeakVoice:
 
     pyttsx3 cannot play on Linux: its `runAndWait` returns while the sound is still to come. What works is one `save_to_file`
     and one `runAndWait` for each sentence, the wait for `finished-utterance`, and then the file, kept in memory (/dev/shm).
+
+    Before a sentence it cancels what still plays, and that may hit the new sentence: on a busy machine espeak-ng's thread waits
+    between telling that it has finished and being so. Hence the wait for it.
     """
 
     def __init__(self, rate_wpm: int = 165, voice: str = "en-us") -> None:
@@ -53,6 +57,7 @@ class EspeakVoice:
         self._rate_wpm, self._voice = rate_wpm, voice
         self.pace = 1.0
         self._engine: Any = None
+        self._library: Any = None
         self._finished = threading.Event()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -65,6 +70,7 @@ class EspeakVoice:
         try:
             driver = importlib.import_module("pyttsx3.drivers.espeak")
             setattr(driver, "print", _silence)  # noqa: B010 - it prints each file's name to stdout, which is ours
+            self._library = driver._espeak
             self._engine = importlib.import_module("pyttsx3").init("espeak")
         except (ImportError, OSError, RuntimeError, ValueError) as error:
             raise VoiceError(f"the espeak-ng voice does not start ({error})", "apt install libespeak-ng1") from error
@@ -94,6 +100,9 @@ class EspeakVoice:
     def _say(self, text: str) -> tuple[Pcm, int]:
         assert self._folder is not None, "open() first"
         path = Path(self._folder.name) / "sentence.wav"
+        until = time.monotonic() + PATIENCE_S
+        while self._library.IsPlaying() and time.monotonic() < until:
+            time.sleep(0.001)
         self._finished.clear()
         self._engine.save_to_file(text, str(path))
         self._engine.runAndWait()

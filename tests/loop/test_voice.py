@@ -1,6 +1,7 @@
 """The real voice: espeak-ng must be installed (apt install libespeak-ng1); without it these tests fail, and say so."""
 
 import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -144,3 +145,31 @@ def test_a_sentence_that_was_prepared_is_not_spoken_twice():
     list(mouth.say(1, "One."))
     list(mouth.say(1, "Two."))
     assert said == ["One.", "Two."]
+
+
+HELD_UP = """
+import importlib, threading, time
+from edge_assistant.voice import EspeakVoice
+
+voice, ours = EspeakVoice(), threading.current_thread()
+voice.open()
+driver = importlib.import_module("pyttsx3.drivers.espeak")
+end = driver.EspeakDriver.endLoop
+
+
+def late(self):
+    if threading.current_thread() is not ours:
+        time.sleep(0.1)
+    end(self)
+
+
+driver.EspeakDriver.endLoop = late
+print([len(voice.say(text)[0]) > 0 for text in ("One.", "Two.", "Three.")])
+"""
+
+
+def test_a_sentence_is_not_cancelled_by_the_one_before():
+    """espeak-ng's thread is held up between telling that a sentence is finished and being done with it; a process's first ones
+    are hit."""
+    ran = subprocess.run([sys.executable, "-c", HELD_UP], capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.stdout, ran.stderr) == ("[True, True, True]\n", "")
