@@ -83,6 +83,13 @@ THINKING_FRAMES = frames(1500)
 ANSWER_FRAMES = frames(10_000)
 """Silence after a question that wants a yes, after which it is a no."""
 
+CALM_FRAMES = frames(640)
+"""Without speech, after which nobody is about to say anything."""
+SPEECH = 0.1
+"""Probability from which a frame may be speech."""
+LISTENER_FRAMES = frames(500)
+"""That the listener gets at once while it is calm."""
+
 Record = Callable[[Frame | Event, Heard | None], None]
 Observe = Callable[[Event, list[Command]], None]
 
@@ -154,6 +161,10 @@ class Assistant:
         self._hearing = False
         self._rested = 0
         """Frames since anything happened."""
+        self._quiet = 0
+        """Frames since one that may be speech."""
+        self._unheard: list[Job] = []
+        """What the listener has not been given yet."""
         self._shed = False
         """Memory is to be given back at the next rest."""
         self._sounded = False
@@ -173,6 +184,11 @@ class Assistant:
     def at_rest(self) -> bool:
         """Nobody speaks, and everything was heard to its end."""
         return self.turn.state is State.IDLE
+
+    @property
+    def calm(self) -> bool:
+        """Nobody speaks, nor has just now: nobody waits for the next frame."""
+        return self.at_rest and self._quiet >= CALM_FRAMES
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -236,9 +252,13 @@ class Assistant:
         self._record(frame, heard)
         if heard.woke:
             self._step(Woken())
+        self._quiet = 0 if heard.speech >= SPEECH else self._quiet + 1
         self._listen(frame.number, heard)
         if self._understand is not None:
-            self._listeners.do(KEEP, self._understand(self.turn.reply, heard.pcm, heard.speech))
+            self._unheard.append(self._understand(self.turn.reply, heard.pcm, heard.speech))
+            if not self.calm or len(self._unheard) >= LISTENER_FRAMES:
+                self._listeners.do(KEEP, in_turn(self._unheard))
+                self._unheard = []
         if heard.stopped and self.turn.can_stop:  # said with nothing to stop it is for the model, which may know a reply
             self._step(Stopped())
         self._rest()
@@ -436,6 +456,12 @@ class Assistant:
             yield from self._mouth.sound(reply, sound)
         yield from self._mouth.say(reply, text)
         self._mouth.mark(Spoken(reply, text))
+
+
+def in_turn(jobs: list[Job]) -> Job:
+    """One job of several."""
+    for job in jobs:
+        yield from job
 
 
 def once(call: Callable[..., None], *args: object) -> Job:

@@ -14,7 +14,8 @@ from typing import Literal
 
 from edge_assistant import pulse
 from edge_assistant.errors import DeviceError
-from edge_assistant.pulse import CAPTURE, PLAYBACK, Port, PulseStream
+from edge_assistant.pulse import CAPTURE, PLAYBACK, Port
+from edge_assistant.pulse_stream import PulseStream
 from edge_assistant.streams import Heard, Play, PortAudioStream, Stream
 
 Kind = Literal["microphone", "loudspeaker"]

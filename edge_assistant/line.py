@@ -67,7 +67,7 @@ class Line:
     @property
     def flowing(self) -> bool:
         """A stream is open, and alive."""
-        return self._alive and self._silent_s < self._patience_s
+        return self._alive and (self._paused or self._silent_s < self._patience_s)
 
     @property
     def missing(self) -> bool:
@@ -79,6 +79,11 @@ class Line:
         """Sound under way between us and the device; 0 while there is none."""
         stream = self._stream
         return stream.latency_s if stream else 0.0
+
+    @property
+    def _paused(self) -> bool:
+        stream = self._stream
+        return stream is not None and stream.paused
 
     @property
     def _silent_s(self) -> float:
@@ -93,6 +98,14 @@ class Line:
         self._beat = time.monotonic()
         if not self._alive:
             self._wake.set()
+
+    def rest(self, resting: bool) -> None:
+        """Nobody waits for sound, or somebody does again; see `streams.Stream`."""
+        stream = self._stream
+        if stream is not None:
+            if stream.paused:
+                self._beat = time.monotonic()  # from here on it has to give signs of life
+            stream.rest(resting)
 
     def start(self, *, patient: bool) -> None:
         """Open, and watch from here on.
@@ -151,7 +164,7 @@ class Line:
         if not self._alive and self._beat > self._opened:
             self._alive = True
             self._tell(self._used)
-        if not stream.ended and self._silent_s < self._patience_s:
+        if not stream.ended and (stream.paused or self._silent_s < self._patience_s):
             return True
         if self._alive and not stream.ended:
             log.warning("the %s %s has given no sign of life for a second: it is opened anew", self._kind, self._used)

@@ -28,6 +28,8 @@ from edge_assistant.streams import Heard, Stream
 log = logging.getLogger(__name__)
 
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE_HZ
+RESTING_S = 4 * FRAME_S
+"""Sound that comes at a time while nobody is heard."""
 QUEUE_S = 2.0
 """Sound that may wait for the microphone's thread."""
 ZEROS_S = 5.0
@@ -124,8 +126,7 @@ class Microphone:
         """When the next frame is due."""
         self._zeros_s = 0.0
         self.muted = False
-        self.unhurried = False
-        """Nobody is heard yet: frames may come two at a time, for half the wakings."""
+        self._unhurried = False
 
     @property
     def lost(self) -> int:
@@ -136,6 +137,17 @@ class Microphone:
     def used(self) -> str:
         """The stable name of the device that is heard now; "" while there is none."""
         return self._line.used
+
+    @property
+    def unhurried(self) -> bool:
+        """Nobody is heard yet: frames may come four at a time, for a quarter of the wakings. They are as many, and the same."""
+        return self._unhurried
+
+    @unhurried.setter
+    def unhurried(self, unhurried: bool) -> None:
+        if unhurried is not self._unhurried:
+            self._unhurried = unhurried
+            self._line.rest(unhurried)
 
     @property
     def explained(self) -> bool:
@@ -186,13 +198,15 @@ class Microphone:
                 return
             unqueued, self._unqueued = self._unqueued, 0
             kept.append(_Block(number, sound, rate_hz, unqueued, overflowed, time.monotonic()))
-            if len(kept) < 2 and self.unhurried:
+            if self._unhurried and sum(len(block.sound) for block in kept) < round(RESTING_S * rate_hz):
                 return
             for block in kept:
                 self._blocks.put(block)
             kept.clear()
 
-        return self._open_capture(device, heard)
+        stream = self._open_capture(device, heard)
+        stream.rest(self._unhurried)
+        return stream
 
     def _close(self, died: bool) -> None:
         """On the line's thread."""

@@ -21,6 +21,8 @@ from edge_assistant.streams import SPEAKING, Play, Stream
 
 log = logging.getLogger(__name__)
 
+REST_S = 2.0
+"""Silence after which the device rests, if it may."""
 VOICE_RATE_HZ = 22_050
 """espeak-ng's own: a file needs no resampling."""
 
@@ -135,7 +137,8 @@ class DeviceSink:
     ) -> None:
         """`device`: a stable name, None for the default.
 
-        `played` sees every block that the device takes, silence too, with its rate, on the device's thread.
+        `played` sees every block that the device takes, silence too, with its rate, on the device's thread; an empty one where
+        it rests before it takes the next.
         `lead_in_ms` of hum go before the first word after a long silence, unless `wake` was called in time.
         With `patient`, a device that is not there when we start is waited for like one that was pulled out.
         """
@@ -149,11 +152,28 @@ class DeviceSink:
         self._drained = 0.0
         """What of a sample `tick` still owes."""
         self._asked = 0
+        self._still = 0
+        """Samples since there was something to play."""
+        self._rested_s: float | None = None
+        """When it went to rest; None while it does not."""
+        self._unhurried = False
 
     @property
     def used(self) -> str:
         """The stable name of the device that plays now; "" while there is none."""
         return self._line.used
+
+    @property
+    def unhurried(self) -> bool:
+        """Nobody waits for a word: a device that is given nothing but silence may rest. Then nothing wakes for it."""
+        return self._unhurried
+
+    @unhurried.setter
+    def unhurried(self, unhurried: bool) -> None:
+        if unhurried is not self._unhurried:
+            self._unhurried = unhurried
+            if not unhurried:
+                self._stir()
 
     def open(self) -> None:
         """Find it.
@@ -174,6 +194,7 @@ class DeviceSink:
             DeviceError: it does not open.
         """
         self._speaker = speaker
+        speaker.stirred = self._stir
         self._line.start(patient=self._patient)
 
     def tick(self) -> None:
@@ -187,6 +208,7 @@ class DeviceSink:
     def wake(self) -> None:
         """There will be something to say soon: an amplifier that fell asleep is woken meanwhile."""
         self._amplifier.wake()
+        self._stir()
 
     def __enter__(self) -> Self:
         return self
@@ -206,7 +228,13 @@ class DeviceSink:
             if number != self._stream_number:
                 return np.zeros(samples, np.float32)  # a stream that was given up
             self._line.beat()
-            if self._stock.ask(time.monotonic(), samples / self.rate_hz, speaking=speaker.waiting):
+            now_s = time.monotonic()
+            first = self._rested_s is not None
+            if self._rested_s is not None:
+                self._amplifier.rest(now_s - self._rested_s, self.rate_hz)
+                self._played(np.zeros(0, np.float32), self.rate_hz)
+                self._rested_s, self._still = None, 0
+            if self._stock.ask(now_s, samples / self.rate_hz, speaking=speaker.waiting):
                 log.warning("the loudspeaker ran dry in mid-sentence (%d times in all)", self._stock.dry)
             self._asked += samples
             if self._asked >= self.rate_hz:  # once a second
@@ -214,17 +242,36 @@ class DeviceSink:
                 self._stock.held_s = max(self._stock.held_s, latency_s := self._line.latency_s)
                 speaker.delay(latency_s)
             block = self._amplifier.hum(samples, self.rate_hz, speaking=speaker.waiting)
+            if first:
+                block = np.zeros(samples, np.float32)  # a stream that goes on may swallow its first milliseconds
             if block is None:
                 speaking = speaker.waiting
                 block = speaker.pull(samples)
                 if speaking:
                     np.clip(block, -1, 1, out=block)
             self._played(block, self.rate_hz)
+            self._still = 0 if block.any() else self._still + samples
+            if self._may_rest():
+                self._rested_s = now_s
+                self._line.rest(True)
+                if not self._may_rest():  # something came meanwhile
+                    self._line.rest(False)
+                    self._rested_s = None
             return block
 
+        self._rested_s = None
         stream = self._open_playback(device, self.rate_hz, play)
         speaker.delay(stream.latency_s)
         return stream
+
+    def _may_rest(self) -> bool:
+        assert self._speaker is not None
+        return self._unhurried and self._still >= REST_S * self.rate_hz and self._speaker.idle and not self._amplifier.woken
+
+    def _stir(self) -> None:
+        """There is something to play. From any thread."""
+        if self._rested_s is not None:
+            self._line.rest(False)
 
 
 class Stock:
@@ -264,21 +311,27 @@ class Amplifier:
         self._lead_in_ms = lead_in_ms
         self._silent = self._hummed = 0
         """Samples since there was sound, and of the hum now under way."""
-        self._woken = False
+        self.woken = False
+        """It is to hum."""
         self._asleep = True
 
     def wake(self) -> None:
-        """Hum at the next block."""
-        self._woken = True
+        """Hum at the next block, if it may be asleep."""
+        self.woken = self._asleep
+
+    def rest(self, seconds: float, rate_hz: int) -> None:
+        """It was given nothing at all for so long."""
+        self._silent += round(seconds * rate_hz)
+        self._asleep = self._asleep or self._silent >= self.SLEEP_S * rate_hz
 
     def hum(self, samples: int, rate_hz: int, *, speaking: bool) -> Pcm | None:
         """The hum in place of the next block (shape [samples]); None if the block may be played."""
         if not self._lead_in_ms:
             return None
-        if self._asleep and (speaking or self._woken):
+        if self._asleep and (speaking or self.woken):
             self._hummed += samples
             if self._hummed >= self._lead_in_ms * rate_hz // 1000:
-                self._asleep, self._woken, self._hummed, self._silent = False, False, 0, 0
+                self._asleep, self.woken, self._hummed, self._silent = False, False, 0, 0
             return np.resize(np.array([self.LEVEL, -self.LEVEL], np.float32), samples)
         if speaking:
             self._silent = 0

@@ -39,6 +39,13 @@ class Speaker:
         self.gain = 1.0
         """Factor for every sample, 0 to 1; may be set at any time, and holds from the next block on."""
         self._applied = 1.0
+        self.stirred: Callable[[], None] = lambda: None
+        """Called when there is something to pull again, on whichever thread brought it."""
+
+    @property
+    def idle(self) -> bool:
+        """There is nothing to pull, nothing held back, and nothing left to tell."""
+        return not self._queue and not self._leaving and not len(self._signals)
 
     @property
     def waiting(self) -> bool:
@@ -57,6 +64,7 @@ class Speaker:
             if reply > self._hushed:
                 self._queue.append((reply, pcm))
                 self._waiting += len(pcm)
+        self.stirred()
         return True
 
     def mark(self, event: Spoken) -> None:
@@ -64,6 +72,7 @@ class Speaker:
         with self._room:
             if event.reply > self._hushed:
                 self._queue.append((event.reply, event))
+        self.stirred()
 
     def flush(self, reply: int) -> None:
         """Be silent now, and for whatever still comes of this reply or of replies before it."""
@@ -79,6 +88,7 @@ class Speaker:
         """Mix a short sound (shape [samples]) into what is played, whatever that is."""
         with self._room:
             self._signals = np.concatenate([self._signals, pcm])
+        self.stirred()
 
     def hold(self) -> None:
         """Be silent until `resume` or `flush`, and keep what waits."""

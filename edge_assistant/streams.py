@@ -56,10 +56,17 @@ class Stream(Protocol):
     channels: int
     ended: bool
     """It broke: nothing comes any more."""
+    paused: bool
+    """It rests, and asks for nothing: it gives no sign of life."""
 
     @property
     def latency_s(self) -> float:
         """Sound under way between us and the device. Exact on the device's thread."""
+        ...
+
+    def rest(self, resting: bool) -> None:
+        """Nobody waits for sound, or somebody does again: meanwhile a microphone may give more at a time, and a loudspeaker
+        need not ask for silence. From any thread, at any time."""
         ...
 
     def close(self) -> None:
@@ -88,7 +95,7 @@ class PortAudioStream:
         Raises:
             DeviceError: it is busy, forbidden, or does not open.
         """
-        self.ended = False
+        self.ended = self.paused = False
         self._audio = _portaudio()
         make, pace = (self._audio.InputStream, LISTENING) if kind == "microphone" else (self._audio.OutputStream, SPEAKING)
         fault = DeviceError(f"{name} does not open")
@@ -134,6 +141,9 @@ class PortAudioStream:
     def latency_s(self) -> float:
         """Sound under way between us and the device."""
         return float(self._stream.latency)
+
+    def rest(self, resting: bool) -> None:
+        """The hardware keeps its pace."""
 
     def close(self) -> None:
         """Stop at once; a device that does not let go is left behind."""

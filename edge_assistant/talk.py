@@ -216,7 +216,7 @@ def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
                     break
             assistant.take(item)
             if isinstance(item, Frame):
-                microphone.unhurried = assistant.at_rest
+                microphone.unhurried, sink.unhurried = assistant.calm, assistant.at_rest
                 host.took(assistant, microphone)
         else:
             _finish_sentence(assistant, sink)

@@ -136,7 +136,10 @@ class Reference:
         """Microphone sample, and by how much its position is greater than that of its echo's source in the far end."""
 
     def played(self, pcm: Pcm, rate_hz: int) -> None:
-        """Take a block that the device was given, shape [samples]. From the loudspeaker's thread: copies and posts."""
+        """Take a block that the device was given, shape [samples]; an empty one: it has rested, and goes on from here.
+
+        From the loudspeaker's thread: copies and posts.
+        """
         self._posted.append((np.array(pcm, np.float32), rate_hz))
 
     def read(self, frame: int) -> Pcm:
@@ -165,6 +168,8 @@ class Reference:
         came = bool(self._posted)
         while self._posted:
             pcm, rate_hz = self._posted.popleft()
+            if not len(pcm):
+                self._break_off()
             if rate_hz != self._rate_hz:
                 self._fill_ring()
                 self._rate_hz, self._offset, self._handed = rate_hz, None, float(self._ring.end)
@@ -201,12 +206,16 @@ class Reference:
         if len(self._seen) < self.SETTLE:
             self._offset += min(0.0, self._seen[-1])
         elif max(itertools.islice(reversed(self._seen), self.SETTLE)) < -self.ASTRAY:
-            self._offset = None
-            self._take(np.zeros(self._rate_hz, np.float32))  # so that what comes next does not follow on what was before
+            self._break_off()
         elif len(self._seen) == self._seen.maxlen and min(self._seen) > self.ASTRAY:
             self._offset += min(self._seen)
             self._seen.clear()
             self._lags.clear()
+
+    def _break_off(self) -> None:
+        """The device has not gone on as it should: what comes next does not follow on what was before."""
+        self._offset = None
+        self._take(np.zeros(self._rate_hz, np.float32))
 
     def _measure(self) -> None:
         assert self._offset is not None

@@ -121,6 +121,33 @@ def test_a_loudspeaker_that_stops_and_comes_back_is_found_again(replies):
     assert round(lateness(room, heard, read, 27)) in reference.BEAR
 
 
+@pytest.mark.parametrize("rest_s", [0.15, 2.0, 40.0])
+def test_a_loudspeaker_that_has_rested_is_followed_from_its_first_word(replies, rest_s):
+    """In a silence it asks for nothing for a while: when it goes on, what is read belongs to the echo at once."""
+    reference, room = Reference(delay_ms=90), Room()
+    silence = np.zeros(2 * RATE_HZ, np.float32)
+    sound = np.concatenate([replies[: 10 * RATE_HZ], silence, replies[10 * RATE_HZ : 14 * RATE_HZ]])
+    heard = np.insert(sound, 12 * RATE_HZ - 400, np.zeros(round(rest_s * RATE_HZ), np.float32))
+    near, loudspeaker, read = room.hear(heard), Devices(sound, gaps=[(11.975, 11.975 + rest_s)]), []
+    last = [0]
+
+    def played(pcm, rate_hz):
+        if last[0] and len(read) - last[0] > 5:
+            reference.played(pcm[:0], rate_hz)
+        last[0] = len(read)
+        reference.played(pcm, rate_hz)
+
+    for frame in range(len(near) // FRAME):
+        loudspeaker.until(frame, played)
+        read.append(reference.read(frame))
+        reference.listen(near[frame * FRAME : (frame + 1) * FRAME], read[-1])
+    begin = round((12 + rest_s) * RATE_HZ)
+    first = slice(begin, begin + RATE_HZ * 3 // 10)
+    late = find_lag(room.echo(heard)[first], np.concatenate(read)[first], -2000, 8000).samples
+    assert abs(late - reference.LEAD) < RATE_HZ * 8 // 1000
+    assert reference.corrections == 0
+
+
 def test_a_loop_that_sleeps_for_a_second_misplaces_nothing(replies):
     """The frames of that second are taken in a burst; their far end was handed over long ago."""
     room, reference = Room(), Reference(delay_ms=90)

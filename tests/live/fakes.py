@@ -60,10 +60,17 @@ class Stream:
 
     def __init__(self, device, callback):
         self.rate_hz, self.device, self.callback = device.rate_hz, device, callback
-        self.ended = self.closed = False
+        self.ended = self.closed = self.paused = False
+        self.rests = []
+        self.before_rest = lambda: None
 
     def give(self, sound, overflowed=False):
         self.callback(np.asarray(sound, np.float32).reshape(-1, 1), self.rate_hz, overflowed)
+
+    def rest(self, resting):
+        self.before_rest()
+        self.rests.append(resting)
+        self.paused = resting and self.device.kind == "loudspeaker"
 
     def close(self):
         self.closed = True

@@ -1,11 +1,13 @@
 """The loudspeaker, with a device that does what a test says."""
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from fakes import Machine, wait_for
 
+from edge_assistant import sinks
 from edge_assistant.errors import DeviceError
 from edge_assistant.frames import FRAME_SAMPLES, Spoken
 from edge_assistant.sinks import Amplifier, DeviceSink, Stock
@@ -104,6 +106,113 @@ def test_a_device_that_stops_asking_is_opened_anew(machine):
         assert not machine.streams[0].callback(100).any()  # a stream that was given up takes no words
         machine.streams[-1].callback(100)
         assert wait_for(lambda: sink.used == NAME)
+
+
+def play(machine, seconds):
+    """What the device is given in that time, by blocks; it asks for nothing where it rests."""
+    out = []
+    while sum(map(len, out)) < seconds * RATE_HZ and not machine.stream.paused:
+        out.append(machine.stream.callback(160))
+    return np.concatenate([np.zeros(0), *out])
+
+
+def test_given_nothing_but_silence_it_rests_until_there_is_a_word(machine):
+    blocks = []
+    sink, speaker, news, told = connect(machine, played=lambda pcm, rate_hz: blocks.append(pcm.copy()))
+    with sink:
+        assert len(play(machine, 9)) == 9 * RATE_HZ  # somebody may wait for it
+        sink.unhurried = True
+        speaker.write(1, np.ones(400, np.float32))
+        silence = play(machine, 9)[400:]
+        assert len(silence) == pytest.approx(sinks.REST_S * RATE_HZ, abs=160)
+        time.sleep(0.5)  # longer than a device may be silent that does not rest
+        assert sink.used == NAME
+        before = len(blocks)
+        for _ in range(9):
+            sink.tick()
+        speaker.write(2, np.ones(400, np.float32))
+        assert not machine.stream.paused
+        assert play(machine, 0.07)[160:560].all()  # at once, behind one block of silence, and whole
+        assert len(blocks[before]) == 0
+        assert all(map(len, blocks[:before] + blocks[before + 1 :]))
+        play(machine, 9)
+        assert machine.stream.paused
+        speaker.mark(Spoken(2, "Hello."))  # nothing to hear, but something to tell
+        play(machine, 0.1)
+        assert news[-1] == Spoken(2, "Hello.")
+        play(machine, 9)
+        speaker.signal(np.ones(80, np.float32))
+        assert play(machine, 0.04)[160:240].all()
+        play(machine, 9)
+        sink.unhurried = False
+        assert len(play(machine, 9)) == 9 * RATE_HZ
+    assert len(machine.streams) == 1
+    assert told == [("loudspeaker", True)]
+
+
+def test_a_word_that_comes_as_it_goes_to_rest_is_played(machine):
+    sink, speaker, _, _ = connect(machine)
+    with sink:
+        sink.unhurried = True
+        words = iter([np.ones(100, np.float32)])
+        machine.stream.before_rest = lambda: [speaker.write(1, word) for word in words]
+        assert play(machine, 3).sum() == 100
+
+
+def test_it_does_not_rest_while_something_is_held_back_or_still_on_its_way(machine):
+    sink, speaker, news, _ = connect(machine)
+    with sink:
+        sink.unhurried = True
+        speaker.delay(5.0)
+        speaker.write(1, np.ones(100, np.float32))
+        speaker.mark(Spoken(1, "Hello."))
+        play(machine, 6)
+        assert news[-1] == Spoken(1, "Hello.")
+        speaker.write(2, np.ones(100, np.float32))
+        speaker.hold()
+        assert len(play(machine, 6)) == 6 * RATE_HZ
+
+
+def test_waked_from_its_rest_it_has_to_give_signs_of_life(machine):
+    sink, speaker, _, _ = connect(machine)
+    with sink:
+        sink.unhurried = True
+        play(machine, 9)
+        assert wait_for(lambda: sink.used == NAME)
+        time.sleep(0.5)
+        speaker.write(1, np.ones(100, np.float32))
+        time.sleep(0.1)
+        assert len(machine.streams) == 1
+        assert wait_for(lambda: len(machine.streams) == 2)
+        assert wait_for(lambda: not machine.streams[-1].closed)
+        assert machine.stream.callback(160)[:100].all()
+
+
+def test_after_a_rest_the_first_word_has_not_run_dry_and_a_hum_goes_before_it_if_it_was_long(machine, monkeypatch, caplog):
+    sink, speaker, _, _ = connect(machine, lead_in_ms=50)
+    now = [1000.0]
+    monkeypatch.setattr("edge_assistant.sinks.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def play(seconds):
+        out = []
+        for _ in range(round(seconds / 0.02)):
+            if not machine.stream.paused:
+                out.append(machine.stream.callback(160))
+                now[0] += 0.02
+        return np.concatenate(out)
+
+    with sink:
+        sink.unhurried = True
+        for rest_s, hums in ((0.5, False), (9, True), (5.5, False), (600, True)):
+            speaker.write(1, np.ones(100, np.float32))
+            play(9)
+            now[0] += rest_s
+            speaker.write(2, np.ones(RATE_HZ, np.float32))
+            assert not play(0.02).any()
+            first = play(0.02)
+            assert bool(0 < first.max() < 1e-3) is hums
+            assert np.count_nonzero(play(2) == 1) + np.count_nonzero(first == 1) == RATE_HZ
+    assert "dry" not in caplog.text
 
 
 def test_an_absent_one(machine):

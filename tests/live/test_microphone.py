@@ -67,25 +67,48 @@ def test_sound_becomes_numbered_frames_and_then_none(machine):
     assert machine.streams[0].closed
 
 
-def test_unhurried_they_come_in_twos_and_none_is_lost(machine):
+@pytest.mark.parametrize("at_a_time", [1, 2, 3, 5])
+def test_unhurried_they_come_in_fours_and_none_is_lost(machine, at_a_time):
     ear = Ear(machine)
     ear.microphone.unhurried = True
     with ear.microphone:
-        given = 0
-        for block in np.split(ramp(1, 7), 7):
-            machine.stream.give(block)
-            given += 1
-            assert wait_for(lambda n=given // 2 * 2: len(ear.heard()) == n)
+        given = come = 0
+        while given < 14:
+            machine.stream.give(ramp(given + 1, at_a_time))
+            given += at_a_time
+            come = given if given - come >= 4 else come
+            assert wait_for(lambda n=come: len(ear.heard()) == n)
             time.sleep(0.05)
-            assert len(ear.heard()) == given // 2 * 2
+            assert len(ear.heard()) == come
         ear.microphone.unhurried = False
-        for block in np.split(ramp(8, 2), 2):
-            machine.stream.give(block)
+        for _ in range(2):
+            machine.stream.give(ramp(given + 1, 1))
             given += 1
             assert wait_for(lambda n=given: len(ear.heard()) == n)  # what waited, at once
-    assert near(ear.heard()) == list(range(1, 10))
+    assert near(ear.heard()) == list(range(1, given + 1))
     heard = [frame.number for frame in ear.frames if frame is not None and frame.pcm.any()]
-    assert heard == list(range(heard[0], heard[0] + 9))
+    assert heard == list(range(heard[0], heard[0] + given))
+
+
+def test_a_device_is_told_whether_somebody_waits(machine):
+    ear = Ear(machine)
+    with ear.microphone:
+        for unhurried in (True, True, False, False, True):
+            ear.microphone.unhurried = unhurried
+        assert machine.stream.rests == [False, True, False, True]
+        machine.stream.give(ramp(1, 4))
+        assert wait_for(lambda: ear.microphone.used == NAME)
+        machine.stream.ended = True
+        assert wait_for(lambda: len(machine.streams) == 2)
+        assert wait_for(lambda: machine.stream.rests == [True])  # the next one too
+
+
+def test_a_microphone_that_falls_silent_while_nobody_waits_is_opened_anew(machine):
+    ear = Ear(machine)
+    ear.microphone.unhurried = True
+    with ear.microphone:
+        machine.stream.give(ramp(1, 4))
+        assert wait_for(lambda: len(machine.streams) == 2)
 
 
 def test_a_full_queue_shows_as_skipped_numbers(machine, monkeypatch):

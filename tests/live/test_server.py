@@ -17,6 +17,7 @@ from server import INSTALLED, Server
 
 from edge_assistant import devices, pulse
 from edge_assistant import microphone as microphone_module
+from edge_assistant import sinks as sinks_module
 from edge_assistant.errors import DeviceError
 from edge_assistant.frames import FRAME_MS, SAMPLE_RATE_HZ, Spoken
 from edge_assistant.microphone import Microphone
@@ -213,21 +214,78 @@ def test_flushed_it_is_silent_at_once(server):
             assert (after[-1] if len(after) else 0) / 48_000 < 0.15
 
 
+def wakings(pid):
+    statuses = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
+    return sum(int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.MULTILINE)[1]) for status in statuses)
+
+
 def test_while_nothing_is_said_the_server_rests(server):
     blocks = []
     sink, _, _ = connect(played=lambda pcm, rate_hz: blocks.append(len(pcm)))
-
-    def wakings():
-        statuses = [path.read_text() for path in Path(f"/proc/{server.pid}/task").glob("*/status")]
-        return sum(int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.MULTILINE)[1]) for status in statuses)
-
     with sink:
         assert wait_for(lambda: len(blocks) > 100)  # a null sink takes two seconds to find its pace
-        begin, woken = len(blocks), wakings()
+        begin, woken = len(blocks), wakings(server.pid)
         time.sleep(1)
-        taken, woken = len(blocks) - begin, wakings() - woken
-    assert taken > 40
-    assert woken < 12 * taken  # with nothing left to the device it is 30
+        taken, woken = len(blocks) - begin, wakings(server.pid) - woken
+        assert taken > 40
+        assert woken < 12 * taken  # with nothing left to the device it is 30
+        sink.unhurried = True
+        assert wait_for(lambda: sink._line._paused)
+        begin, woken = len(blocks), wakings(os.getpid())
+        time.sleep(2)
+        assert len(blocks) == begin
+        assert sink.used == "pulse:speaker"
+        assert wakings(os.getpid()) - woken < 60  # 16 of them look whether the device is still there
+
+
+def test_after_a_rest_the_first_word_is_whole_and_as_soon_as_ever(server, monkeypatch):
+    monkeypatch.setattr(sinks_module, "REST_S", 0.4)
+    blocks = []
+    sink, speaker, news = connect(played=lambda pcm, rate_hz: blocks.append(pcm.copy()))
+    sound = scipy.signal.resample(speechlike(0.5), 48_000 // 2).astype(np.float32)
+    took_s = {False: [], True: []}
+    with sink, server.recording("speaker_room.monitor", 48_000) as heard:
+        assert wait_for(lambda: len(blocks) > 100)
+        for turn in range(1, 11):
+            sink.unhurried = rested = turn % 2 == 0
+            assert wait_for(lambda: sink._line._paused is rested)  # noqa: B023
+            time.sleep(0.1)
+            before, begin = len(heard.pcm), time.monotonic()
+            speaker.write(turn, sound)
+            speaker.mark(Spoken(turn, "Hello."))
+            assert wait_for(lambda: np.abs(heard.pcm[before:]).max(initial=0) > 0.01)  # noqa: B023
+            took_s[rested].append(time.monotonic() - begin)
+            assert wait_for(lambda: Spoken(turn, "Hello.") in news)  # noqa: B023
+            time.sleep(0.2)
+            assert likeness(heard.pcm[before:], sound, fine=1) > 0.999
+    assert np.median(took_s[True]) < np.median(took_s[False]) + 0.02
+    assert sum(len(block) == 0 for block in blocks) >= 5
+
+
+def test_nothing_is_lost_between_haste_and_rest(server):
+    sound = speechlike(4.0)
+    ear = Ear("pulse:mic")
+    with ear.microphone, server.playing(sound, SAMPLE_RATE_HZ, "mic_pipe") as player:
+        while player.poll() is None:
+            ear.microphone.unhurried = not ear.microphone.unhurried
+            time.sleep(0.3)
+        assert wait_for(lambda: ear.pcm.any() and not ear.pcm[-8000:].any(), 5)
+    assert ear.microphone.lost == 0
+    assert [frame.number for frame in ear.frames[:-1]] == list(range(len(ear.frames) - 1))
+    at = int(np.argmax(scipy.signal.correlate(ear.pcm, sound, "valid", "fft")))
+    np.testing.assert_array_equal(ear.pcm[at : at + len(sound)] * 32768, np.round(sound * 32767))
+
+
+def test_at_rest_a_microphone_wakes_nobody_in_vain(server):
+    ear = Ear("pulse:mic")
+    with ear.microphone:
+        assert wait_for(lambda: len(ear.frames) > 30)
+        ear.microphone.unhurried = True
+        time.sleep(0.3)
+        begin, woken = len(ear.frames), wakings(os.getpid())
+        time.sleep(2)
+        assert 56 <= len(ear.frames) - begin <= 72
+        assert wakings(os.getpid()) - woken < 110  # of a block each it is 250
 
 
 def ours(server):

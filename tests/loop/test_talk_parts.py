@@ -108,8 +108,9 @@ def run(monkeypatch):
         moments, told = [], []
         vad = options.pop("vad", lambda pcm: float(pcm.any()))
         replies = options.pop("replies", ["Hello.<turn|>"] * 9)
+        took = options.pop("took", lambda assistant, microphone: None)
         parts = Parts(ScriptedSession(replies), vad, Voice(), moments.append)
-        talk(TalkConfig(**{"echo": "half-duplex"} | options), parts, Host(ready=lambda *devices: told.append(devices)))
+        talk(TalkConfig(**{"echo": "half-duplex"} | options), parts, Host(ready=lambda *devices: told.append(devices), took=took))
         return moments, told, Sink.made
 
     return go
@@ -119,6 +120,20 @@ def test_every_frame_drives_the_loudspeaker_that_is_not_there(run):
     _, told, sink = run("." * 50)
     assert sink.ticks == 50
     assert told == [("mic", "speaker")]
+
+
+def test_devices_rest_while_nobody_speaks_and_from_the_first_frame_of_speech_on_they_do_not(run):
+    seen = []
+    look = lambda: seen.append((Microphone.made.unhurried, Sink.made.unhurried))  # noqa: E731
+    # The script is played into the inbox before the first frame is taken: the host looks at each.
+    run("." * 40 + "#" * 20 + "." * 60, took=lambda assistant, microphone: look())
+    begin = next(n for n, pair in enumerate(seen) if pair == (True, True))
+    assert 15 <= begin <= 25
+    assert not any(microphone for microphone, _ in seen[40:60])
+    assert seen[39] == (True, True)
+    assert seen[40] == (False, True)  # the first frame that may be speech
+    assert (False, False) in seen[41:46]  # a turn
+    assert all(pair == (False, False) for pair in seen[46:70])
 
 
 def test_the_amplifier_is_woken_when_a_turn_begins_and_only_then(run):
