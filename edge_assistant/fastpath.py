@@ -37,6 +37,9 @@ class CommandListener:
     HEARS = AloneConfig(quiet_ms=64, shortest_ms=192, longest_ms=4800, over_ms=608)
     """Where it is asked: in the first two quiet frames of every pause in a sentence that is not longer than any command. That is
     early, for it can take back what it told."""
+    AGAIN_MS = 256
+    """Silence within which it is told again if the reply that it was told for was given up meanwhile: a turn that was begun over
+    a ring gets its number late. After that the turn may be over, and the next one has not commanded it."""
     ROOM_MS = 320
     """Silence that the model wants to hear after a sentence. It is put in: nobody waits for it."""
 
@@ -75,7 +78,8 @@ class CommandListener:
             found = ()
         elif paused and self._hears:
             found = self._commands(*self._ask())
-        if found != self._told or (found and reply != self._told_for):  # what was told of a reply that was over is not heard
+        missed = bool(found) and reply != self._told_for and alone.since - alone.loud <= frames(self.AGAIN_MS)
+        if found != self._told or missed:
             self._told, self._told_for = found, reply
             yield Commanded(reply, found)
 

@@ -69,7 +69,9 @@ def timer_tools(timers: Timers) -> list[Tool]:
             return Result({"count": 0}, "No timer is running.")
         left = [spoken_duration(max(1, math.ceil(left_s))) for _, left_s in running]
         each = [f"The {entry.title} has {words} left." for (entry, _), words in zip(running, left, strict=True)][:TOLD]
-        return Result({"count": len(running), "left": left[0]}, " ".join(each))
+        values, text = {"count": len(running), "left": left[0]}, " ".join(each)
+        sure = timers.clock_trusted or all(isinstance(entry, Timer) for entry, _ in running)
+        return Result(values, text) if sure else doubted(values, text)
 
     def cancel_timer(name: str | None = None) -> Result:
         """Stop a timer or an alarm: the one of that name; else the one that rings; else all.

@@ -87,6 +87,15 @@ def test_a_clock_that_cannot_be_trusted_is_said_to_be(name, arguments):
     assert doubted.values == {**sure.values, "clock": "not sure"}
 
 
+def test_of_what_is_running_only_an_alarm_rests_on_the_clock():
+    kit = Kit(trusted=False)
+    kit("set_timer", minutes=3)
+    assert kit("list_timers").values == {"count": 1, "left": "3 minutes"}
+    kit("set_alarm", hour=19)
+    assert kit("list_timers").values == {"count": 2, "left": "3 minutes", "clock": "not sure"}
+    assert kit("list_timers").caution == "But I can't be sure what time it is."
+
+
 def test_an_hour_that_is_over():
     assert Kit()("set_alarm", hour=11, day="today").values == {"error": "that is over for today"}
     assert "error" in Kit()("set_alarm", hour=24).values
