@@ -220,6 +220,15 @@ def test_the_command_measures_keeps_and_forgets(capsys: pytest.CaptureFixture[st
     assert json.loads(capsys.readouterr().out)["tuned"] == {}
 
 
+@pytest.mark.parametrize(("chunk", "said"), [(4, "the defaults, which nothing beat"), (8, "2.00 times as fast as the defaults")])
+def test_the_last_line_says_who_won(
+    chunk: int, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_assistant.tune.tune", lambda *_: tuned_as(chunk=chunk))
+    assert main(["tune"]) == 0
+    assert capsys.readouterr().out.rstrip().endswith(said)
+
+
 def test_a_state_folder_that_cannot_be_written_is_said(
     state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
