@@ -11,7 +11,7 @@ instructions. What it shows, and fails where it does not:
 - instructions a token, beside llama.cpp's. Counts, not times: an emulator knows nothing of memory, which a Pi waits for most.
 
 Needs qemu-user (not -static: that takes no plugins), gcc, g++-aarch64-linux-gnu, cmake, ninja-build and mmdebstrap, or what they
-would make: --base the system of prove-arm64, --peer a llama.cpp side that is compiled. 3 GB of room; half an hour the first time.
+would make: --base the system of prove-arm64, --peer a llama.cpp side that is compiled. 3 GB of room; an hour the first time.
 """
 
 import argparse
