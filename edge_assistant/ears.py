@@ -54,14 +54,14 @@ class PlainEars:
 
     def __call__(self, frame: Frame) -> Heard:
         """Hear a frame."""
-        return self.hear(frame.pcm)
+        return self.hear(frame.pcm, frame.pcm)
 
-    def hear(self, pcm: Pcm) -> Heard:
-        """Hear sound that follows on the sound before."""
+    def hear(self, pcm: Pcm, raw: Pcm) -> Heard:
+        """Hear sound that follows on the sound before; `raw` is what the microphone gave for it."""
         speech = self._vad(pcm)
         woke = self._wake is not None and self._wake(pcm)
         stopped = self._stop is not None and self._stop(pcm, speech)
-        return Heard(pcm, speech, woke, stopped, float(np.mean(np.square(pcm))), float(np.mean(np.abs(pcm) >= CLIPPED)))
+        return Heard(pcm, speech, woke, stopped, float(np.mean(np.square(pcm))), float(np.mean(np.abs(raw) >= CLIPPED)))
 
 
 class EchoEars:
@@ -72,6 +72,5 @@ class EchoEars:
 
     def __call__(self, frame: Frame) -> Heard:
         """Hear a frame."""
-        heard = self._ears.hear(self._echo.clean(frame.number, frame.pcm))
-        clipped = float(np.mean(np.abs(frame.pcm) >= CLIPPED))  # the canceller takes the ends off the scale
-        return replace(heard, speech=self._echo.guard(heard.speech), clipped=clipped)
+        heard = self._ears.hear(self._echo.clean(frame.number, frame.pcm), frame.pcm)  # a canceller takes the ends off the scale
+        return replace(heard, speech=self._echo.guard(heard.speech))

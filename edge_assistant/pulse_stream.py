@@ -21,6 +21,9 @@ from edge_assistant.streams import Heard, Play
 
 RESTING = 4
 """Blocks that a microphone gives at a time while nobody waits for them."""
+LOOK = 4.5
+"""Blocks from one look to the next meanwhile: some more, so that there are always so many. A server that has other listeners too
+sends smaller pieces, and each would wake us."""
 
 
 class PulseStream:
@@ -41,6 +44,8 @@ class PulseStream:
         self._resting = self._rests = False
         """What was asked for, and what the server was told."""
         self._freed = threading.Lock()
+        self._stirred = threading.Event()
+        self._look_s = LOOK * way.pace.block_ms / 1000 if way is CAPTURE else None
         self._loop: Any = self._lib.pa_mainloop_new()
         self._context: Any = self._lib.pa_context_new(self._lib.pa_mainloop_get_api(self._loop), b"edge-assistant")
         self._stream: Any = None
@@ -112,20 +117,27 @@ class PulseStream:
     def _becomes_ready(self, state: Callable[[], int], ready: int, deadline: float) -> bool:
         """Wait for a state; those beyond it are ends."""
         while (now := state()) < ready and (left_s := deadline - time.monotonic()) > 0:
-            self._sleep(left_s)
+            self._lib.pa_mainloop_prepare(self._loop, int(left_s * 1e6))
+            self._lib.pa_mainloop_poll(self._loop)
+            self._lib.pa_mainloop_dispatch(self._loop)
         return now == ready
 
     def _state(self) -> int:
         return self._lib.pa_stream_get_state(self._stream)
 
-    def _sleep(self, longest_s: float | None = None) -> None:
-        """Until the server, or `_wake`, has something for us."""
-        self._lib.pa_mainloop_prepare(self._loop, -1 if longest_s is None else int(longest_s * 1e6))
-        self._lib.pa_mainloop_poll(self._loop)
-        self._lib.pa_mainloop_dispatch(self._loop)
+    def _sleep(self) -> None:
+        """Until the server, or `_wake`, has something for us; a microphone at rest looks by itself."""
+        if not self._rests or self._look_s is None:
+            self._lib.pa_mainloop_iterate(self._loop, 1, None)
+            return
+        self._stirred.wait(self._look_s)
+        self._stirred.clear()
+        while self._lib.pa_mainloop_iterate(self._loop, 0, None) > 0:
+            pass
 
     def _wake(self) -> None:
         """From any thread."""
+        self._stirred.set()
         with self._freed:
             if self._loop:
                 self._lib.pa_mainloop_wakeup(self._loop)
@@ -230,6 +242,7 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "pa_mainloop_prepare": (INT, POINTER, INT),
     "pa_mainloop_poll": (INT, POINTER),
     "pa_mainloop_dispatch": (INT, POINTER),
+    "pa_mainloop_iterate": (INT, POINTER, INT, POINTER),
     "pa_mainloop_wakeup": (None, POINTER),
     "pa_mainloop_free": (None, POINTER),
     "pa_strerror": (TEXT, INT),

@@ -41,3 +41,11 @@ def test_detector_wake_word_and_model_hear_the_cleaned_sound():
     assert loudness[1] < loudness[0] / 10
     assert all(map(np.array_equal, heard["vad"], cleaned))
     assert all(map(np.array_equal, heard["wake"], cleaned))
+
+
+def test_what_the_microphone_clipped_shows_whatever_the_canceller_makes_of_it():
+    ears = EchoEars(PlainEars(lambda pcm: 0.0), Echo("speexdsp"))
+    loud = noise(0)
+    loud[:128] = 1.0
+    assert ears(Frame(0, loud)).clipped == 0.25
+    assert ears(Frame(1, noise(1))).clipped == 0.0
