@@ -24,6 +24,7 @@ from typing import TypeVar
 
 import numpy as np
 import repertoire
+import speech
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
@@ -349,16 +350,25 @@ def draw(pools: dict[str, list[T]], intent: Callable[[T], str], count: int, rng:
 
 
 def warp(mel: np.ndarray, rng: random.Random) -> np.ndarray:
-    """Other speakers and lost detail: a frequency warp and masks, on the log-mel picture [frames, 128]."""
+    """Another speaker, pace and microphone, and lost detail, on a log-mel picture [frames, 128]."""
     mel = mel.astype(np.float32)
+    if rng.random() < 0.5:  # the pace, a third of the clip at a time
+        paces = [rng.uniform(0.82, 1.2) for _ in range(3)]
+        knots = np.concatenate([[0], np.cumsum(paces)]) / 3 * (len(mel) - 1)
+        frames = int(knots[-1]) // 4 * 4
+        mel = _at(mel.T, np.interp(np.arange(frames), knots, np.linspace(0, len(mel) - 1, 4))).T
     frames, bins = mel.shape
-    if rng.random() < 0.7:
-        at = np.clip(np.arange(bins) * rng.uniform(0.9, 1.11) + rng.uniform(-2, 2), 0, bins - 1.001)
-        low = at.astype(int)
-        share = (at - low)[None].astype(np.float32)
-        mel = mel[:, low] * (1 - share) + mel[:, low + 1] * share
+    if rng.random() < 0.8:  # the throat: each formant's region by its own measure
+        knots = np.linspace(0, bins - 1, 5)
+        moved = knots * rng.uniform(0.9, 1.11) + [rng.uniform(-3, 3) for _ in knots]
+        mel = _at(mel, np.clip(np.interp(np.arange(bins), knots, moved), 0, bins - 1))
+    if rng.random() < 0.25:  # the pitch: harmonics blurred into the envelope
+        mel = (mel + np.roll(mel, 1, 1) + np.roll(mel, -1, 1)) / 3
+    if rng.random() < 0.5:  # the colour of the microphone, up to 6 dB
+        gains = np.interp(np.arange(bins), np.linspace(0, bins - 1, 6), [rng.uniform(-0.7, 0.7) for _ in range(6)])
+        mel = mel + gains.astype(np.float32)
     for _ in range(2):
-        width = rng.randint(0, 14)
+        width = rng.randint(0, 16)
         start = rng.randint(0, bins - width)
         mel[:, start : start + width] = mel.mean()
     if rng.random() < 0.6:
@@ -366,6 +376,38 @@ def warp(mel: np.ndarray, rng: random.Random) -> np.ndarray:
         start = rng.randint(0, max(1, frames - width))
         mel[start : start + width] = mel.min()
     return mel
+
+
+def _at(picture: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The columns of a picture at places between them."""
+    low = np.minimum(places.astype(int), picture.shape[1] - 2)
+    share = (places - low)[None].astype(np.float32)
+    return picture[:, low] * (1 - share) + picture[:, low + 1] * share
+
+
+class Noises:
+    """Pictures of noise, mixed into those of speech: what the shards' copies have of it, once more and otherwise each time."""
+
+    def __init__(self, count: int, rng: random.Random) -> None:
+        """Make so many, 6 s each."""
+        mel_of, source = speech.log_mel(), np.random.default_rng(rng.randrange(2**32))
+        self.pictures = [mel_of(0.1 * speech.noise(6 * speech.RATE_HZ, source)) for _ in range(count)]
+        self.rng = rng
+
+    def mix(self, mel: np.ndarray, others: list[np.ndarray]) -> np.ndarray:
+        """Noise, or a third of the time three to six other voices, at 0 to 20 dB; magnitudes add as independent sounds do."""
+        rng = self.rng
+        if others and rng.random() < 0.35:
+            rows = np.arange(len(mel))
+            voices = [other[(rows + rng.randrange(len(other))) % len(other)] for other in rng.choices(others, k=rng.randint(3, 6))]
+            noise = 0.5 * np.log(np.mean([np.exp(2 * voice.astype(np.float32)) for voice in voices], axis=0))
+        else:
+            picture = rng.choice(self.pictures)
+            start = rng.randrange(len(picture))
+            noise = picture[(start + np.arange(len(mel))) % len(picture)]
+        level = [np.log(np.mean(np.exp(2 * each.astype(np.float32)))) / 2 for each in (mel, noise)]
+        noise = noise + (level[0] - level[1] - rng.uniform(0, 20) * np.log(10) / 20)
+        return 0.5 * np.logaddexp(2 * mel, 2 * noise).astype(np.float32)
 
 
 def collate(mels: list[np.ndarray]) -> tuple[Tensor, Tensor]:
@@ -530,6 +572,7 @@ class Trainer:
 
         self.args, self.rng = args, random.Random(args.seed)
         self.pool = Pool(args.features, args.glob)
+        self.noises = Noises(args.noises, self.rng)
         self.phonemes = Phonemes(args.features / "phonemes.json")
         print(self.pool.refresh(), "clips", flush=True)
         self.phonemes.learn({clip.meta["text"] for clips in self.pool.clips.values() for clip in clips})
@@ -633,12 +676,19 @@ class Trainer:
                 rows.append(self.writer.conversation([(0, one.answer)]))
         return self.weighted_loss(rows)
 
+    def alter(self, mel: np.ndarray, others: list[np.ndarray]) -> np.ndarray:
+        """Another speaker each time, and in a share of the clips more noise."""
+        mel = warp(mel, self.rng)
+        return self.noises.mix(mel, others) if self.rng.random() < self.args.noisy else mel
+
     def step(self, clips: list[Clip], joint: bool, number: int, log: dict[str, list[float]]) -> None:
         """Add the gradients of one batch."""
+        pictures = [clip.mel for clip in clips if clip.meta["text"]]
+        clips = [Clip(self.alter(clip.mel, pictures), clip.meta) for clip in clips]
         if joint:
             talks = group(clips, self.pool.repeats, self.args.talks, self.rng)
             clips = [clip for talk in talks for clip in talk]
-        values, mask = collate([warp(clip.mel, self.rng) for clip in clips])
+        values, mask = collate([clip.mel for clip in clips])
         loss = torch.zeros(())
         if joint:
             rows = [self.writer.conversation([(clip.tokens, clip.meta["answer"]) for clip in talk]) for talk in talks]
@@ -815,6 +865,8 @@ def main() -> None:
     parser.add_argument("--side", choices=["own", "ctc"], default="own", help="phonemes where the model puts them, or CTC")
     parser.add_argument("--share", type=float, default=0.5, help="weight of the side loss in joint training")
     parser.add_argument("--talks", type=float, default=0.25, help="share of batches that are conversations of turns")
+    parser.add_argument("--noisy", type=float, default=0.35, help="share of the clips that noise is mixed into, once more")
+    parser.add_argument("--noises", type=int, default=400, help="pictures of noise to mix from")
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--floor", type=float, default=0.02, help="last learning rate, as a share of the first")
     parser.add_argument("--warm", type=float, default=0.03, help="share of the time in which the learning rate rises")
