@@ -399,7 +399,9 @@ class Noises:
         rng = self.rng
         if others and rng.random() < 0.35:
             rows = np.arange(len(mel))
-            voices = [other[(rows + rng.randrange(len(other))) % len(other)] for other in rng.choices(others, k=rng.randint(3, 6))]
+            voices = [
+                other[(rows + rng.randrange(len(other))) % len(other)] for other in rng.choices(others, k=rng.randint(3, 6))
+            ]
             noise = 0.5 * np.log(np.mean([np.exp(2 * voice.astype(np.float32)) for voice in voices], axis=0))
         else:
             picture = rng.choice(self.pictures)
