@@ -18,10 +18,11 @@ from edge_assistant.frames import (
     SpeechEnded,
     SpeechResumed,
     SpeechStarted,
+    Spoken,
     Stopped,
     Token,
 )
-from edge_assistant.turn import Command, Forget, Hear, Hold, React, Remember, Resume, Ring, Say, Use
+from edge_assistant.turn import Command, Forget, Hear, Hold, Hush, React, Remember, Resume, Ring, Say, Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ class Timeline:
         self._speech_end_ms: int | None = None
         self._first_token_ms: int | None = None
         self._ended = self._sounded = True
+        self._apart = False
+        """The reply is to a command, which the model does not see: no Remember will tell that it is over."""
 
     def observe(self, event: Event, commands: list[Command]) -> None:
         """Take one step of the loop."""
@@ -72,6 +75,8 @@ class Timeline:
             return
         for moment in self._event(event, now):
             self._show(moment)
+        if isinstance(event, SpeechEnded) and any(isinstance(command, Forget) for command in commands):
+            self._apart = True
         self._commands(commands, now)
 
     def _event(self, event: Event, now: int) -> Iterator[Moment]:
@@ -95,6 +100,9 @@ class Timeline:
             case Sounding() if not self._sounded:
                 self._sounded = True
                 yield self._moment("first_sound", now)
+            case Spoken() if self._apart:
+                self._apart = False
+                yield self._moment("done", now)
             case _:
                 pass
 
@@ -112,8 +120,11 @@ class Timeline:
                     self._tell("held", now)
                 case Resume():
                     self._tell("resumed", now)
-                case Forget():
+                case Forget() if not self._apart:
                     self._tell("dropped", now)
+                case Hush() if self._apart:
+                    self._apart = False
+                    self._tell("done", now, heard="")
                 case React(calls) if calls:
                     self._tell("understood", now, commands=[call.name for call in calls])
                 case Remember(text, cut):

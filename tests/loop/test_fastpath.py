@@ -48,12 +48,22 @@ def test_a_command_is_heard_at_once_and_done_once():
     assert world.said == ["The volume is at 60 percent."]
     assert len(world.used) == 1
     assert world.session.text == "<bos>"  # the model never saw the turn
+    events = [moment.event for moment in world.moments]
+    assert events[:4] == ["speech_started", "understood", "speech_ended", "first_token"]
+    assert events[4:] == ["tool_call", "tool_response", "say", "first_sound", "done"]
 
 
 def test_its_sentence_does_not_wait_for_the_model():
     fast, slow = World(UP, "Louder.<turn|>").run(SAY + "u" + END), World(UP, "Louder.<turn|>").run(SAY + "." + END)
     assert fast.when("Say")[0] < slow.when("Say")[0]
     assert slow.used == fast.used
+
+
+def test_a_reply_to_a_command_that_is_spoken_over_is_over():
+    world = World(UP, "Hello.<turn|>", say_ms=2000).run(SAY + "u" + "." * 60 + "#" * 30 + END * 2)
+    check(world)
+    done = [(moment.turn, moment.more) for moment in world.moments if moment.event == "done"]
+    assert done == [(1, {"heard": ""}), (2, {})]
 
 
 def test_it_is_taken_back_when_the_speaker_goes_on():
