@@ -69,7 +69,7 @@ def spoken(tmp_path):
 def test_the_volume_is_what_was_asked_for(ask):
     said, quiet = ask([QUESTIONS / "01.flac"], Config())  # set your volume to twenty percent
     assert said == ["The volume is at 20 percent."]
-    said, loud = ask([QUESTIONS / "12.flac"], Config())  # turn the sound to forty percent
+    said, loud = ask([QUESTIONS / "10.flac"], Config())  # turn the sound to forty percent
     assert said == ["The volume is at 40 percent."]
     assert max(quiet.levels[2:]) < 0.4 * max(loud.levels)
 
