@@ -67,8 +67,9 @@ def clock_tools(now: Now, trusted: Callable[[], bool] = lambda: True) -> list[To
 
 
 def doubted(values: Mapping[str, Value], text: str) -> Result:
-    """The same, from a clock that cannot be trusted."""
-    return Result({**values, "clock": "not sure"}, f"{text} {DOUBT}", DOUBT)
+    """The same, from a clock that cannot be trusted. The doubt is in the text alone: a value more, and a small model that was not taught
+    it makes an alarm of the time."""
+    return Result(values, f"{text} {DOUBT}", DOUBT)
 
 
 def _until(moment: datetime, hour: int | None, minute: int, day: int | None, month: Month | None) -> str:
