@@ -67,8 +67,10 @@ def clock_tools(now: Now, trusted: Callable[[], bool] = lambda: True) -> list[To
 
 
 def doubted(values: Mapping[str, Value], text: str) -> Result:
-    """The same, from a clock that cannot be trusted. The doubt is in the text alone: a value more, and a small model that was not taught
-    it makes an alarm of the time."""
+    """The same, from a clock that cannot be trusted.
+
+    The doubt is in the text alone: of one value more, which a small model was not taught, it made an alarm.
+    """
     return Result(values, f"{text} {DOUBT}", DOUBT)
 
 
