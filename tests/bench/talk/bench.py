@@ -258,10 +258,7 @@ def stop(options: argparse.Namespace) -> dict[str, Any]:
     tries = {"reply": options.stops, "ring": options.rings, "cancel": options.rings, "volume": options.volumes}
     told: dict[str, Any] = {"load": round(os.getloadavg()[0], 1)}
     asked = [each for each in questions() if all(call["name"] != "set_volume" for call in each[3]["calls"])]
-    timers = [
-        (call["arguments"]["seconds"], each) for each in asked for call in each[3]["calls"] if "seconds" in call["arguments"]
-    ]
-    timer = min(timers, key=lambda pair: pair[0])[1]
+    timer = sf.read(LIVE / "soon.flac", dtype="float32")  # thirty three seconds
     for kind, count in tries.items():
         if not count:
             continue
@@ -273,8 +270,7 @@ def stop(options: argparse.Namespace) -> dict[str, Any]:
                 program.wait("done")
             for turn in track(range(count), f"commands, {kind}", console=talk):
                 if kind != "volume":
-                    _, pcm, rate_hz, _ = asked[turn % len(asked)] if kind == "reply" else timer
-                    room.say(pcm, rate_hz).wait()
+                    room.say(*(asked[turn % len(asked)][1:3] if kind == "reply" else timer)).wait()
                     if kind != "reply":
                         program.wait("done")  # what rang before that was another timer
                     event, timeout_s = ("first_sound", 20) if kind == "reply" else ("ring", 90)
