@@ -90,17 +90,9 @@ def test_no_light(ask):
     assert ask([QUESTIONS / "02.flac"], Config())[0] == ["I can't do that here."]
 
 
-def test_temperature_and_battery_are_the_boards(ask, spoken, tmp_path):
+def test_temperature_and_battery_are_the_boards(ask, spoken, tmp_path, board):
     questions = [spoken("what is the temperature"), spoken("how much battery is left")]
-    for name, text in {
-        "sys/class/thermal/thermal_zone0/temp": "61870",
-        "sys/class/power_supply/ups/type": "UPS",
-        "sys/class/power_supply/ups/capacity": "37",
-    }.items():
-        path = tmp_path / "root" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    assert ask(questions, Config(), root=tmp_path / "root")[0] == [
+    assert ask(questions, Config(), root=board)[0] == [
         "The temperature is 62 degrees.",
         "The battery is at 37 percent.",
     ]

@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from parrot import call
 from test_notes import Scribe
 
@@ -42,21 +41,6 @@ SCRIPT = [
 ]
 ASKED_FIRST = {"shut_down", "restart"}
 """test_power.py has them: they need an answer."""
-
-
-@pytest.fixture
-def board(tmp_path):
-    for name, text in {
-        "sys/class/thermal/thermal_zone0/temp": "61870",
-        "sys/class/power_supply/ups/type": "UPS",
-        "sys/class/power_supply/ups/capacity": "37",
-        "sys/devices/platform/soc/soc:firmware/get_throttled": "50005",
-        "proc/uptime": "7200.11 180000.00",
-    }.items():
-        path = tmp_path / "board" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return tmp_path / "board"
 
 
 def test_every_tool_says_what_it_did(talk, tmp_path, board, pins):
