@@ -14,7 +14,9 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
+import alter
 import numpy as np
+import quick
 import repertoire
 import speech
 import torch
@@ -133,21 +135,19 @@ def main() -> None:
     tokenizer = train.make_tokenizer(args.vocab)
     model = train.make_model(tokenizer, args)
     head = nn.Linear(args.tower, len(names) + 1)
-    train.quicken(model)
-    tower, heard = model.model.audio_tower, train.Ear(model)
-    weights = [w for part in (tower, head) for w in part.parameters() if w.requires_grad]
+    fast = quick.Quick(model)
+    weights = [w for part in (fast.audio, head) for w in part.parameters() if w.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01)
     order = sorted(range(len(mels)), key=lambda clip: len(mels[clip]))
     start, told, number, right = time.time(), 0.0, 0, []
     while (share := (time.time() - start) / (60 * args.minutes)) < 1:
         at = rng.randrange(max(1, len(order) - 40))
         batch = order[at : at + max(8, min(40, args.frames // len(mels[order[at]])))]
-        values, mask = train.collate([train.warp(mels[clip], rng) for clip in batch])
+        values, _ = alter.collate([mels[clip] for clip in batch], max(len(mels[clip]) for clip in batch))
+        values = alter.another_microphone(alter.another_throat(values))  # at its own pace: the times are known
         for group in optimizer.param_groups:
             group["lr"] = args.lr * min(1.0, (number + 1) / 60, 1 - 2 * (share - 0.6))
-        with torch.autocast("cpu", torch.bfloat16):
-            tower(values, mask)
-        logits = head(heard.hidden.float())
+        logits = head(fast.tower(alter.padded(values, 4 * quick.CHUNK)).float())
         wanted = torch.full(logits.shape[:2], IGNORE)
         for row, clip in enumerate(batch):
             wanted[row, : len(classes[clip])] = torch.from_numpy(classes[clip])

@@ -17,14 +17,15 @@ import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TypeVar
 
+import alter
 import numpy as np
+import quick
 import repertoire
-import speech
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
@@ -58,9 +59,8 @@ SPECIAL = [
 ]
 USER, MODEL = "<|turn>user\n<|audio>", "<audio|><turn|>\n<|turn>model\n"
 RESPONSE, END = "<|tool_response>", "<turn|>"
-AUDIO_TYPE = 3
-"""mm_token_type_ids of an audio token."""
 ARGUMENT_WEIGHT, SENTENCE_WEIGHT = 3.0, 0.5
+LONGEST_FRAMES = 640
 SHARES = {"kokoro": 0.36, "espeak": 0.2, "flite": 0.17, "piper": 0.1, "pico": 0.07, "festival": 0.03, "negative": 0.07}
 """How much of a batch comes from each kind of shard, whatever their sizes."""
 INTENT_SHARES = {
@@ -197,71 +197,6 @@ def make_model(tokenizer, args: argparse.Namespace):  # noqa: ANN001, ANN201
     return model
 
 
-def quicken(model: nn.Module) -> None:
-    """Same function, less work, for training only: no clipping at infinity, channels last, a fixed first convolution.
-
-    The first convolution takes 3x3 patches through 128 random filters: nothing is lost, much time is saved. The layers
-    that share keys and values are run only where logits are wanted, which is exact.
-    """
-    from transformers.models.gemma4 import modeling_gemma4 as gemma4
-
-    for module in model.modules():
-        if isinstance(module, gemma4.Gemma4ClippableLinear):
-            module.use_clipped_linears = False
-
-    def forward(self: nn.Module, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        if self.conv.in_channels > 1:  # in place, and in the layout of the layers around: [clips, frames, bins, channels]
-            hidden = (hidden.permute(0, 2, 3, 1) * mask[:, :, None, None].to(hidden.dtype)).permute(0, 3, 1, 2)
-            return self.act(self.norm(self.conv(hidden).permute(0, 2, 3, 1))).permute(0, 3, 1, 2), mask[:, ::2]
-        with torch.no_grad(), torch.autocast("cpu", enabled=False):  # fixed, bfloat16; padding is zero already
-            filters = self.conv.weight.flatten(1)
-            filters = (filters - filters.mean(0)).T.bfloat16()  # the mean over channels, which the norm takes away, is zero
-            clips, _, frames, bins = hidden.shape
-            patches = F.unfold(hidden.float(), 3, stride=2, padding=1).transpose(1, 2).bfloat16()
-            hidden = (patches @ filters).view(clips, (frames + 1) // 2, (bins + 1) // 2, -1)
-            size = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True).float()
-            hidden = F.relu_(hidden).mul_((size.square() / hidden.shape[-1] + self.norm.eps).rsqrt().bfloat16())
-            return hidden.permute(0, 3, 1, 2), mask[:, ::2]
-
-    gemma4.Gemma4AudioSubSampleConvProjectionLayer.forward = forward
-    front = model.model.audio_tower.subsample_conv_projection
-    front.to(memory_format=torch.channels_last)
-    for weight in front.layer0.parameters():
-        weight.requires_grad_(False)
-
-    def norm(self: nn.Module, hidden: Tensor) -> Tensor:
-        weight = self.weight.float() if self.with_scale else None
-        return F.rms_norm(hidden.float(), hidden.shape[-1:], weight, self.eps).type_as(hidden)
-
-    gemma4.Gemma4RMSNorm.forward = norm
-
-    def keep(self: nn.Module, hidden: Tensor, per_layer: Tensor, turns: dict, masks: dict, *_: object, **__: object) -> tuple:
-        """Layers that only read keys and values go on with the positions whose logits are wanted: `kept`, [rows, n]."""
-        rows, kept = torch.arange(len(hidden))[:, None], self.kept
-        causal = kept[:, None, :, None] >= torch.arange(hidden.shape[1])  # [rows, 1, n, positions]
-        turned = {kind: tuple(part.expand(len(hidden), -1, -1)[rows, kept] for part in pair) for kind, pair in turns.items()}
-        masked = {
-            kind: causal if mask is None else mask.expand(len(hidden), -1, -1, -1)[rows, :, kept].transpose(1, 2)
-            for kind, mask in masks.items()
-        }
-        return hidden[rows, kept], per_layer[rows, kept], turned, masked
-
-    gemma4.Gemma4TextModel._maybe_slice_kv_shared_inputs = keep
-
-
-class Ear:
-    """What the last layer of the tower gave in its last run: `hidden`, [clips, tokens, width]."""
-
-    hidden: Tensor
-
-    def __init__(self, model: nn.Module) -> None:
-        """Listen to the model's tower."""
-        model.model.audio_tower.layers[-1].register_forward_hook(self._take)
-
-    def _take(self, _: nn.Module, __: object, output: Tensor) -> None:
-        self.hidden = output
-
-
 def store(out: Path, model: nn.Module, tokenizer, head: nn.Linear, names: list[str]) -> None:  # noqa: ANN001
     """Write a checkpoint as transformers does, and the phoneme head beside it."""
     from transformers.models.gemma4.feature_extraction_gemma4 import Gemma4AudioFeatureExtractor
@@ -347,79 +282,6 @@ def draw(pools: dict[str, list[T]], intent: Callable[[T], str], count: int, rng:
         name = rng.choices(list(shelf), [INTENT_SHARES.get(name, rest / others) for name in shelf])[0]
         chosen.append(rng.choice(shelf[name]))
     return chosen
-
-
-def warp(mel: np.ndarray, rng: random.Random) -> np.ndarray:
-    """Another speaker, pace and microphone, and lost detail, on a log-mel picture [frames, 128]."""
-    mel = mel.astype(np.float32)
-    if rng.random() < 0.5:  # the pace, a third of the clip at a time
-        paces = [rng.uniform(0.82, 1.2) for _ in range(3)]
-        knots = np.concatenate([[0], np.cumsum(paces)]) / 3 * (len(mel) - 1)
-        frames = int(knots[-1]) // 4 * 4
-        mel = _at(mel.T, np.interp(np.arange(frames), knots, np.linspace(0, len(mel) - 1, 4))).T
-    frames, bins = mel.shape
-    if rng.random() < 0.8:  # the throat: each formant's region by its own measure
-        knots = np.linspace(0, bins - 1, 5)
-        moved = knots * rng.uniform(0.9, 1.11) + [rng.uniform(-3, 3) for _ in knots]
-        mel = _at(mel, np.clip(np.interp(np.arange(bins), knots, moved), 0, bins - 1))
-    if rng.random() < 0.25:  # the pitch: harmonics blurred into the envelope
-        mel = (mel + np.roll(mel, 1, 1) + np.roll(mel, -1, 1)) / 3
-    if rng.random() < 0.5:  # the colour of the microphone, up to 6 dB
-        gains = np.interp(np.arange(bins), np.linspace(0, bins - 1, 6), [rng.uniform(-0.7, 0.7) for _ in range(6)])
-        mel = mel + gains.astype(np.float32)
-    for _ in range(2):
-        width = rng.randint(0, 16)
-        start = rng.randint(0, bins - width)
-        mel[:, start : start + width] = mel.mean()
-    if rng.random() < 0.6:
-        width = rng.randint(0, 10)
-        start = rng.randint(0, max(1, frames - width))
-        mel[start : start + width] = mel.min()
-    return mel
-
-
-def _at(picture: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The columns of a picture at places between them."""
-    low = np.minimum(places.astype(int), picture.shape[1] - 2)
-    share = (places - low)[None].astype(np.float32)
-    return picture[:, low] * (1 - share) + picture[:, low + 1] * share
-
-
-class Noises:
-    """Pictures of noise, mixed into those of speech: what the shards' copies have of it, once more and otherwise each time."""
-
-    def __init__(self, count: int, rng: random.Random) -> None:
-        """Make so many, 6 s each."""
-        mel_of, source = speech.log_mel(), np.random.default_rng(rng.randrange(2**32))
-        self.pictures = [mel_of(0.1 * speech.noise(6 * speech.RATE_HZ, source)) for _ in range(count)]
-        self.rng = rng
-
-    def mix(self, mel: np.ndarray, others: list[np.ndarray]) -> np.ndarray:
-        """Noise, or a third of the time three to six other voices, at 0 to 20 dB; magnitudes add as independent sounds do."""
-        rng = self.rng
-        if others and rng.random() < 0.35:
-            rows = np.arange(len(mel))
-            voices = [
-                other[(rows + rng.randrange(len(other))) % len(other)] for other in rng.choices(others, k=rng.randint(3, 6))
-            ]
-            noise = 0.5 * np.log(np.mean([np.exp(2 * voice.astype(np.float32)) for voice in voices], axis=0))
-        else:
-            picture = rng.choice(self.pictures)
-            start = rng.randrange(len(picture))
-            noise = picture[(start + np.arange(len(mel))) % len(picture)]
-        level = [np.log(np.mean(np.exp(2 * each.astype(np.float32)))) / 2 for each in (mel, noise)]
-        noise = noise + (level[0] - level[1] - rng.uniform(0, 20) * np.log(10) / 20)
-        return 0.5 * np.logaddexp(2 * mel, 2 * noise).astype(np.float32)
-
-
-def collate(mels: list[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Return float32 [clips, frames, 128] and bool [clips, frames]."""
-    longest = max(map(len, mels))
-    values = np.zeros((len(mels), longest, mels[0].shape[1]), np.float32)
-    mask = np.zeros((len(mels), longest), bool)
-    for row, mel in enumerate(mels):
-        values[row, : len(mel)], mask[row, : len(mel)] = mel, True
-    return torch.from_numpy(values), torch.from_numpy(mask)
 
 
 def viterbi(scores: Tensor, lengths: list[int], states: list[list[int]]) -> list[Tensor]:
@@ -553,17 +415,28 @@ def group(clips: list[Clip], repeats: list[Clip], share: float, rng: random.Rand
     return rows
 
 
-def pad(rows: list[Row]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ids, attention mask and loss weights, each [rows, longest]."""
-    longest = max(len(row.ids) for row in rows)
+def pad(rows: list[Row]) -> tuple[Tensor, Tensor]:
+    """Return ids and loss weights, each [rows, positions], a multiple of 16 at least as long as the longest."""
+    longest = -max(len(row.ids) for row in rows) // 16 * -16
     return (
         torch.tensor([row.ids + [0] * (longest - len(row.ids)) for row in rows]),
-        torch.tensor([[1] * len(row.ids) + [0] * (longest - len(row.ids)) for row in rows]),
         torch.tensor([row.weights + [0.0] * (longest - len(row.ids)) for row in rows]),
     )
 
 
 # ---- training ----
+
+
+@contextmanager
+def averaged(weights: list[Tensor], average: list[Tensor]) -> Iterator[None]:
+    """Put the average of the last steps' weights in their place for a while: better than the last ones."""
+    kept = [weight.detach().clone() for weight in weights]
+    with torch.no_grad():
+        for weight, mean in zip(weights, average, strict=True):
+            weight.copy_(mean)
+        yield
+        for weight, last in zip(weights, kept, strict=True):
+            weight.copy_(last)
 
 
 class Trainer:
@@ -574,7 +447,7 @@ class Trainer:
 
         self.args, self.rng = args, random.Random(args.seed)
         self.pool = Pool(args.features, args.glob)
-        self.noises = Noises(args.noises, self.rng)
+        self.noises = alter.Noises(args.noises, self.rng)
         self.phonemes = Phonemes(args.features / "phonemes.json")
         print(self.pool.refresh(), "clips", flush=True)
         self.phonemes.learn({clip.meta["text"] for clips in self.pool.clips.values() for clip in clips})
@@ -596,9 +469,7 @@ class Trainer:
         if args.start:
             self.head.load_state_dict(warm["head"])
         self.tower = self.model.model.audio_tower
-        self.ear = Ear(self.model)
-        quicken(self.model)
-        self.model.set_attn_implementation({"text_config": "sdpa", "audio_config": "eager"})
+        self.quick = quick.Quick(self.model)
         self.writer = Writer(self.tokenizer, self.rng)
         self.cached: dict[str, list[tuple[Clip, Tensor]]] = defaultdict(list)
         print("parameters", sum(weight.numel() for weight in self.model.parameters()), flush=True)
@@ -608,65 +479,60 @@ class Trainer:
         names = (name for word in clip.meta["text"].split() for name in self.phonemes.words[word])
         return [self.index[name] for name in names if name in self.index]
 
-    def ctc_loss(self, clips: list[Clip]) -> Tensor:
+    def ctc_loss(self, clips: list[Clip], hidden: Tensor, tokens: list[int]) -> Tensor:
         """Phonemes of the clips, wherever they are."""
         rows = [row for row, clip in enumerate(clips) if clip.meta["text"]]
         if not rows:
             return torch.zeros(())
-        scores = self.head(self.ear.hidden[rows].float()).log_softmax(-1).transpose(0, 1)
+        scores = self.head(hidden[rows].float()).log_softmax(-1).transpose(0, 1)
         targets = [self.spelt(clips[row]) for row in rows]
         return F.ctc_loss(
             scores,
             torch.tensor([name for target in targets for name in target]),
-            torch.tensor([clips[row].tokens for row in rows]),
+            torch.tensor([tokens[row] for row in rows]),
             torch.tensor(list(map(len, targets))),
             zero_infinity=True,
         )
 
-    def own_loss(self, clips: list[Clip]) -> Tensor:
+    def own_loss(self, clips: list[Clip], hidden: Tensor, clean: Tensor, tokens: list[int]) -> Tensor:
         """Cross entropy of one phoneme for each token, where the model itself puts it; class 0 around the sound."""
+        levels = clean.mean(2).unflatten(1, (-1, 4)).amax(2).numpy()  # [clips, tokens], before noise was mixed in
         rows, spans, targets = [], [], []
         for row, clip in enumerate(clips):
-            names = self.spelt(clip)
-            level = clip.mel[: 4 * clip.tokens].astype(np.float32).mean(1).reshape(-1, 4).max(1)
+            names, level = self.spelt(clip), levels[row, : tokens[row]]
             loud = np.flatnonzero(level > level.min() + 0.4 * (np.quantile(level, 0.95) - level.min()))
-            if names and len(names) <= loud[-1] - loud[0] + 1:
+            if names and len(loud) and len(names) <= loud[-1] - loud[0] + 1:
                 rows.append(row)
                 spans.append(slice(loud[0], loud[-1] + 1))
                 targets.append(names)
         if not rows:
             return torch.zeros(())
-        logits = self.head(self.ear.hidden[rows].float())
+        logits = self.head(hidden[rows].float())
         sizes = [span.stop - span.start for span in spans]
         scores = torch.zeros(len(rows), max(sizes), logits.shape[2])
-        for row, span in enumerate(spans):
-            scores[row, : sizes[row]] = logits[row, span].detach().log_softmax(-1)
+        for row, (span, known) in enumerate(zip(spans, logits.detach().log_softmax(-1), strict=True)):
+            scores[row, : sizes[row]] = known[span]
         wanted = torch.full(logits.shape[:2], -100)
         for row, path in enumerate(viterbi(scores, sizes, targets)):
-            wanted[row, : clips[rows[row]].tokens] = 0
+            wanted[row, : tokens[rows[row]]] = 0
             wanted[row, spans[row]] = path
         return F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=-100)
 
-    def weighted_loss(self, rows: list[Row], **audio: Tensor) -> Tensor:
-        """Cross entropy of the next token, weighted."""
-        ids, mask, weights = pad(rows)
+    def weighted_loss(self, rows: list[Row], soft: Tensor | None = None) -> Tensor:
+        """Cross entropy of the next token, weighted; `soft` are the rows' soft tokens [soft tokens, width], in order."""
+        ids, weights = pad(rows)
         learned = [torch.nonzero(row[1:]).flatten() for row in weights]  # the position before each learned token
         kept = torch.zeros(len(rows), max(map(len, learned)), dtype=torch.long)
         share = torch.zeros(kept.shape)
         for number, places in enumerate(learned):
             kept[number, : len(places)] = places
             share[number, : len(places)] = weights[number, places + 1]
-        self.model.model.language_model.kept = kept
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = self.model(
-                input_ids=ids,
-                attention_mask=mask,
-                mm_token_type_ids=(ids == self.writer.audio).long() * AUDIO_TYPE,
-                use_cache=False,
-                **audio,
-            ).logits
+        heard = ids == self.writer.audio
+        if soft is None:
+            soft = torch.zeros(0, self.quick.width)
+        logits = self.quick.logits(ids.masked_fill(heard, 0), heard, soft, kept)
         wanted = share > 0
-        each = F.cross_entropy(logits[wanted].float(), ids.gather(1, kept + 1)[wanted], reduction="none")
+        each = F.cross_entropy(logits[wanted], ids.gather(1, kept + 1)[wanted], reduction="none")
         return (each * share[wanted]).sum() / share.sum()
 
     def text_loss(self) -> Tensor:
@@ -678,28 +544,21 @@ class Trainer:
                 rows.append(self.writer.conversation([(0, one.answer)]))
         return self.weighted_loss(rows)
 
-    def alter(self, mel: np.ndarray, others: list[np.ndarray]) -> np.ndarray:
-        """Another speaker each time, and in a share of the clips more noise."""
-        mel = warp(mel, self.rng)
-        return self.noises.mix(mel, others) if self.rng.random() < self.args.noisy else mel
-
     def step(self, clips: list[Clip], joint: bool, number: int, log: dict[str, list[float]]) -> None:
         """Add the gradients of one batch."""
-        pictures = [clip.mel for clip in clips if clip.meta["text"]]
-        clips = [Clip(self.alter(clip.mel, pictures), clip.meta) for clip in clips]
-        if joint:
-            talks = group(clips, self.pool.repeats, self.args.talks, self.rng)
-            clips = [clip for talk in talks for clip in talk]
-        values, mask = collate([clip.mel for clip in clips])
+        talks = group(clips, self.pool.repeats, self.args.talks, self.rng) if joint else [[clip] for clip in clips]
+        clips = [clip for talk in talks for clip in talk]
+        values, clean, frames = alter.alter([clip.mel for clip in clips], self.noises, self.args.noisy, LONGEST_FRAMES)
+        tokens = (frames // 4).tolist()
+        hidden = self.quick.tower(alter.padded(values, 4 * quick.CHUNK))
         loss = torch.zeros(())
         if joint:
-            rows = [self.writer.conversation([(clip.tokens, clip.meta["answer"]) for clip in talk]) for talk in talks]
-            loss = self.weighted_loss(rows, input_features=values, input_features_mask=mask)
+            size = iter(tokens)
+            rows = [self.writer.conversation([(next(size), clip.meta["answer"]) for clip in talk]) for talk in talks]
+            heard = torch.arange(hidden.shape[1]) < frames[:, None] // 4
+            loss = self.weighted_loss(rows, self.quick.soft_tokens(hidden[heard]))
             log["answer"].append(loss.item())
-        else:
-            with torch.autocast("cpu", torch.bfloat16):
-                self.tower(values, mask)
-        side = self.own_loss(clips) if self.args.side == "own" else self.ctc_loss(clips)
+        side = self.own_loss(clips, hidden, clean, tokens) if self.args.side == "own" else self.ctc_loss(clips, hidden, tokens)
         log[self.args.side].append(side.item())
         (loss + (self.args.share if joint else 1.0) * side).backward()
         if joint and number % 4 == 0:
@@ -716,9 +575,8 @@ class Trainer:
             start = time.time()
             for at in range(0, len(order), 24):
                 part = order[at : at + 24]
-                values, mask = collate([clip.mel.astype(np.float32) for clip in part])
-                with torch.autocast("cpu", torch.bfloat16):
-                    hidden = self.tower(values, mask).last_hidden_state.half()
+                values, _ = alter.collate([clip.mel for clip in part], max(len(clip.mel) for clip in part))
+                hidden = self.quick.tower(alter.padded(values, 4 * quick.CHUNK))
                 for clip, row in zip(part, hidden, strict=True):
                     self.cached[kind].append((clip, row[: clip.tokens].clone()))
             print("listened to", len(order), kind, round(time.time() - start), "s", flush=True)
@@ -729,17 +587,6 @@ class Trainer:
         inner = self.model.model
         weights = [*inner.language_model.parameters(), *inner.embed_audio.parameters()]
         optimizer = torch.optim.AdamW(weights, lr=self.args.lr, betas=(0.9, 0.98), weight_decay=0.02)
-        heard: list[Tensor] = []
-
-        def soft_tokens(*_: object, **__: object) -> SimpleNamespace:
-            mask = torch.zeros(len(heard), max(map(len, heard)), dtype=torch.bool)
-            values = torch.zeros(*mask.shape, heard[0].shape[1])
-            for row, part in enumerate(heard):
-                mask[row, : len(part)], values[row, : len(part)] = True, part.float()
-            values *= 1 + 0.1 * torch.randn_like(values)
-            return SimpleNamespace(pooler_output=inner.embed_audio(values), attention_mask=mask)
-
-        real, inner.get_audio_features = inner.get_audio_features, soft_tokens
         pairs = [pair for kind in self.cached.values() for pair in kind]
         repeats = [pair for pair in pairs if pair[0].meta["intent"] == repertoire.REPEAT]
         start = told = stored = time.time()
@@ -752,12 +599,13 @@ class Trainer:
                 batches = [drawn[at : at + self.args.rows] for at in range(0, len(drawn), self.args.rows)]
                 self.rng.shuffle(batches)
             talks = group(batches.pop(), repeats, self.args.talks, self.rng)
-            heard[:] = [hidden for talk in talks for _, hidden in talk]
+            heard = torch.cat([hidden for talk in talks for _, hidden in talk]).float()
+            heard *= 1 + 0.1 * torch.randn_like(heard)
             turns = [[(clip.tokens, clip.meta["answer"]) for clip, _ in talk] for talk in talks]
             rows = [self.writer.conversation(talk) for talk in turns]
             for group_ in optimizer.param_groups:
                 group_["lr"] = self.args.lr * self.rate(share)
-            loss = self.weighted_loss(rows, input_features=torch.zeros(1), input_features_mask=torch.zeros(1))
+            loss = self.weighted_loss(rows, self.quick.soft_tokens(heard.to(self.quick.dtype)))
             log["answer"].append(loss.item())
             loss.backward()
             if number % 8 == 0:
@@ -773,7 +621,6 @@ class Trainer:
             if time.time() - stored > 60 * self.args.save_every:
                 stored = time.time()
                 self.store()
-        inner.get_audio_features = real
         self.store()
 
     def rate(self, share: float) -> float:
@@ -794,8 +641,10 @@ class Trainer:
             ],
             lr=args.lr,
             betas=(0.9, 0.98),
+            fused=True,
         )
         self.model.train()
+        average = [weight.detach().clone() for weight in weights]
         start = told = stored = scanned = time.time()
         number = clips = 0
         log: dict[str, list[float]] = defaultdict(list)
@@ -811,9 +660,11 @@ class Trainer:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             number, clips = number + 1, clips + len(batch)
+            torch._foreach_lerp_(average, [weight.detach() for weight in weights], 1 / min(number, args.horizon))
             if now - stored > 60 * args.save_every:
                 stored = now
-                self.store()
+                with averaged(weights, average):
+                    self.store()
             if now - scanned > 120:
                 scanned = now
                 total = self.pool.refresh()
@@ -833,7 +684,8 @@ class Trainer:
                     f"lr {optimizer.param_groups[0]['lr']:.5f}",
                     flush=True,
                 )
-        self.store()
+        with averaged(weights, average):
+            self.store()
 
     def store(self) -> None:
         """Write the checkpoint."""
@@ -872,7 +724,8 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--floor", type=float, default=0.02, help="last learning rate, as a share of the first")
     parser.add_argument("--warm", type=float, default=0.03, help="share of the time in which the learning rate rises")
-    parser.add_argument("--frames", type=int, default=5000, help="mel frames in a batch")
+    parser.add_argument("--frames", type=int, default=10000, help="mel frames in a batch")
+    parser.add_argument("--horizon", type=int, default=300, help="steps whose weights are averaged for the checkpoint")
     parser.add_argument("--save-every", type=float, default=3, help="minutes")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)

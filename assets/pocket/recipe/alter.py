@@ -1,0 +1,154 @@
+"""Other speakers, paces, microphones and noises on batches of log-mel pictures: each clip is another one each time.
+
+All of it is arithmetic on whole batches, float32 [clips, frames, bins]: one clip at a time costs as much as the model does.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import speech
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch import Tensor
+
+FLOOR = 1e-3
+"""Gemma 4's features are log(magnitude + FLOOR)."""
+DB = math.log(10) / 20
+
+
+def uniform(low: float, high: float, *shape: int) -> Tensor:
+    """Return random numbers."""
+    return low + (high - low) * torch.rand(shape)
+
+
+def some(share: float, *shape: int) -> Tensor:
+    """Return True for a share of the places."""
+    return torch.rand(shape) < share
+
+
+def between(knots: Tensor, count: int) -> Tensor:
+    """Draw straight lines through knots [clips, n], evenly spaced: [clips, count]."""
+    return F.interpolate(knots[:, None], count, mode="linear", align_corners=True)[:, 0]
+
+
+def collate(mels: list[np.ndarray], frames: int) -> tuple[Tensor, Tensor]:
+    """Return pictures float32 [clips, frames, bins], padded with silence, and their lengths in frames."""
+    values = torch.full((len(mels), frames, mels[0].shape[1]), math.log(FLOOR))
+    for row, mel in enumerate(mels):
+        values[row, : len(mel)] = torch.from_numpy(mel)
+    return values, torch.tensor([len(mel) for mel in mels])
+
+
+def padded(values: Tensor, multiple: int) -> Tensor:
+    """Return pictures with so many frames more that their number is a multiple."""
+    return F.pad(values, (0, 0, 0, -values.shape[1] % multiple), value=math.log(FLOOR))
+
+
+def another_pace(values: Tensor, frames: Tensor, most: int, share: float = 0.5) -> tuple[Tensor, Tensor]:
+    """Stretch or squeeze a third of a clip at a time; lengths stay multiples of four and at most `most`."""
+    clips, size, bins = values.shape
+    paces = torch.where(some(share, clips, 1), uniform(0.82, 1.2, clips, 3), torch.ones(clips, 3))
+    ends = torch.cumsum(paces, 1) / 3 * frames[:, None]
+    made = (ends[:, 2].long() // 4 * 4).clamp(4, most)
+    at = torch.arange(int(made.max()))[None].float()
+    starts = F.pad(ends[:, :2], (1, 0))
+    third = (at[:, :, None] >= starts[:, None, 1:]).sum(2)
+    source = (at - starts.gather(1, third)) / paces.gather(1, third) + third * frames[:, None] / 3
+    source = source.clamp(torch.zeros(1), (frames[:, None] - 1).float())
+    low = source.long().clamp(max=size - 2)
+    part = (source - low)[..., None]
+
+    def take(index: Tensor) -> Tensor:
+        return values.gather(1, index[..., None].expand(-1, -1, bins))
+
+    return take(low) * (1 - part) + take(low + 1) * part, made
+
+
+def another_throat(values: Tensor) -> Tensor:
+    """Move each formant's region by its own measure, and blur the harmonics of a part of the clips."""
+    clips, _, bins = values.shape
+    knots = torch.linspace(0, bins - 1, 5) * uniform(0.88, 1.13, clips, 1) + uniform(-3, 3, clips, 5)
+    source = torch.where(some(0.8, clips, 1), between(knots, bins), torch.arange(bins).float()).clamp(0, bins - 1)
+    low = source.long().clamp(max=bins - 2)
+    part = source - low
+    weights = torch.zeros(clips, bins, bins)  # [to, from]
+    weights.scatter_(2, low[..., None], (1 - part)[..., None])
+    weights.scatter_(2, low[..., None] + 1, part[..., None])
+    blurred = (weights + weights.roll(1, 1) + weights.roll(-1, 1)) / 3
+    weights = torch.where(some(0.25, clips, 1, 1), blurred, weights)
+    return values @ weights.transpose(1, 2)
+
+
+def another_microphone(values: Tensor) -> Tensor:
+    """Colour up to 6 dB, and level."""
+    clips, _, bins = values.shape
+    gains = between(uniform(-0.7, 0.7, clips, 6), bins) * some(0.5, clips, 1)
+    gains = gains + uniform(-12, 6, clips, 1) * DB * some(0.4, clips, 1)
+    return torch.log((values.exp() - FLOOR).clamp(min=0) * gains.exp()[:, None] + FLOOR)
+
+
+def lose(values: Tensor, frames: Tensor) -> Tensor:
+    """Lose two bands of bins and a moment or two."""
+    clips, size, bins = values.shape
+    at = torch.arange(bins)
+    for _ in range(2):
+        start, width = uniform(0, bins, clips, 1), uniform(0, 14, clips, 1)
+        hidden = (at >= start) & (at < start + width)
+        values = torch.where(hidden[:, None], values.mean((1, 2), keepdim=True), values)
+    at = torch.arange(size)
+    for share in (0.5, 0.3):
+        start, width = torch.rand(clips, 1) * frames[:, None], uniform(0, 10, clips, 1) * some(share, clips, 1)
+        hidden = (at >= start) & (at < start + width)
+        values = torch.where(hidden[:, :, None], values.amin((1, 2), keepdim=True), values)
+    return values
+
+
+class Noises:
+    """Pictures of noise, and what is made of other clips, to mix in."""
+
+    def __init__(self, count: int, rng: random.Random) -> None:
+        """Make so many, 6 s each."""
+        mel_of, source = speech.log_mel(), np.random.default_rng(rng.randrange(2**32))
+        made = [mel_of(0.1 * speech.noise(6 * speech.RATE_HZ, source)) for _ in range(count)]
+        self.pictures = torch.from_numpy(np.stack(made))
+
+    def mix(self, values: Tensor, frames: Tensor, share: float) -> Tensor:
+        """Into a share of the clips, noise, or a third of the time three to six other voices, at 0 to 20 dB.
+
+        Magnitudes add as those of independent sounds do.
+        """
+        clips, size, _ = values.shape
+        chosen = torch.nonzero(some(share, clips))[:, 0]
+        if not len(chosen):
+            return values
+        places = torch.arange(size)[None]
+        inside = places < frames[:, None]
+        power = torch.exp(2 * values) * inside[..., None]
+        number = len(chosen)
+        at = (places + torch.randint(self.pictures.shape[1], (number, 1))) % self.pictures.shape[1]
+        noise = torch.exp(2 * self.pictures[torch.randint(len(self.pictures), (number, 1)), at])
+        babble = torch.nonzero(some(0.35, number))[:, 0]
+        if len(babble):
+            voices = torch.zeros(len(babble), *values.shape[1:])
+            for _ in range(random.randint(3, 6)):
+                other = torch.randint(clips, (len(babble), 1))
+                length = frames[other]
+                voices += power[other, (places + torch.randint(size, other.shape)) % length] * uniform(0.2, 1, len(babble), 1, 1)
+            noise[babble] = voices
+        kept = inside[chosen][..., None]
+        ratio = (power[chosen]).sum((1, 2)) / ((noise * kept).sum((1, 2)) + 1e-9)
+        noise = noise * (ratio * torch.exp(-2 * DB * uniform(0, 20, number)))[:, None, None]
+        values = values.clone()
+        values[chosen] = 0.5 * torch.log(torch.exp(2 * values[chosen]) + noise)
+        return values
+
+
+def alter(mels: list[np.ndarray], noises: Noises, noisy: float, most: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return pictures [clips, frames, bins], the same before the noise, and lengths in frames, all multiples of four."""
+    frames = max(map(len, mels))
+    values, lengths = another_pace(*collate(mels, frames), most)
+    clean = lose(another_microphone(another_throat(values)), lengths)
+    return noises.mix(clean, lengths, noisy), clean, lengths
