@@ -64,13 +64,13 @@ LONGEST_FRAMES = 640
 SHARES = {"kokoro": 0.36, "espeak": 0.2, "flite": 0.17, "piper": 0.1, "pico": 0.07, "festival": 0.03, "negative": 0.07}
 """How much of a batch comes from each kind of shard, whatever their sizes."""
 INTENT_SHARES = {
-    "foreign": 0.2,
-    "question": 0.1,
-    "timer": 0.17,
-    "brightness": 0.07,
-    "volume": 0.07,
-    "alarm": 0.07,
-    "add_time": 0.05,
+    "foreign": 0.17,
+    "question": 0.06,
+    "timer": 0.15,
+    "brightness": 0.06,
+    "volume": 0.06,
+    "alarm": 0.05,
+    "add_time": 0.04,
 }
 """How much of each kind's clips; all other intents share the rest evenly, or the numbers, drawn often, drown them.
 
@@ -427,6 +427,17 @@ def pad(rows: list[Row]) -> tuple[Tensor, Tensor]:
 # ---- training ----
 
 
+def share_gradients(weights: list[Tensor], last: bool) -> bool:
+    """Put the mean of all peers' gradients into each; False once any of them says that it was its last."""
+    parts = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
+    flat = torch.cat([*(part.flatten() for part in parts), torch.tensor([float(last)])])
+    torch.distributed.all_reduce(flat)
+    flat /= torch.distributed.get_world_size()
+    for weight, part in zip(weights, flat[:-1].split([weight.numel() for weight in weights]), strict=True):
+        weight.grad = part.view_as(weight)
+    return not flat[-1]
+
+
 @contextmanager
 def averaged(weights: list[Tensor], average: list[Tensor]) -> Iterator[None]:
     """Put the average of the last steps' weights in their place for a while: better than the last ones."""
@@ -651,11 +662,13 @@ class Trainer:
         for batch in self.pool.batches(args.frames, self.rng):
             now = time.time()
             share = (now - start) / (60 * minutes)
-            if share >= 1:
+            if share >= 1 and args.peers == 1:
                 break
             for group_ in optimizer.param_groups:
-                group_["lr"] = args.lr * self.rate(share)
+                group_["lr"] = args.lr * self.rate(min(share, 1.0))
             self.step(batch, joint, number, log)
+            if args.peers > 1 and not share_gradients(weights, last=now - start > 60 * minutes):
+                break
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -688,8 +701,9 @@ class Trainer:
             self.store()
 
     def store(self) -> None:
-        """Write the checkpoint."""
-        store(self.args.out, self.model, self.tokenizer, self.head, self.names)
+        """Write the checkpoint; one of several peers does."""
+        if self.args.rank == 0:
+            store(self.args.out, self.model, self.tokenizer, self.head, self.names)
 
 
 def add_shape(parser: argparse.ArgumentParser) -> None:
@@ -728,12 +742,19 @@ def main() -> None:
     parser.add_argument("--horizon", type=int, default=300, help="steps whose weights are averaged for the checkpoint")
     parser.add_argument("--save-every", type=float, default=3, help="minutes")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--peers", type=int, default=1, help="processes that train together, each with its own --rank")
+    parser.add_argument("--rank", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     add_shape(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    args.seed += args.rank
     torch.manual_seed(args.seed)
+    random.seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.peers > 1:
+        meeting = f"file://{(args.out / 'peers').resolve()}"
+        torch.distributed.init_process_group("gloo", meeting, rank=args.rank, world_size=args.peers)
     trainer = Trainer(args)
     if args.tower_minutes:
         trainer.run(args.tower_minutes, joint=False)
