@@ -11,7 +11,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -94,9 +93,6 @@ def ask_fast(recordings: Sequence[Recording], parts: Parts) -> None:
     clock = counted_clock(lambda: assistant.taken * FRAME_MS / 1000, parts.local_time)
     timers = Timers(clock)
     timeline = Timeline(parts.show, lambda: assistant.taken * FRAME_MS)
-    stack = ExitStack()
-    equipment = stack.enter_context(open_equipment(parts.tools, speaker, parts.voice, clock))
-    assistant = _assemble(parts, inbox, speaker, equipment, timers=timers, timeline=timeline, worker=worker)
 
     def settle() -> None:
         """Take and do until nobody has anything to do."""
@@ -108,7 +104,10 @@ def ask_fast(recordings: Sequence[Recording], parts: Parts) -> None:
             if not any([crank.step() for crank in cranks]):
                 return
 
-    with stack, assistant:
+    with (
+        open_equipment(parts.tools, speaker, parts.voice, clock) as equipment,
+        _assemble(parts, inbox, speaker, equipment, timers=timers, timeline=timeline, worker=worker) as assistant,
+    ):
         parts.sink.connect(speaker)
         settle()
         for number, pcm in enumerate(conversation(recordings, lambda: assistant.at_rest)):
@@ -126,9 +125,6 @@ def ask_realtime(recordings: Sequence[Recording], parts: Parts) -> None:
     clock = counted_clock(time.monotonic, parts.local_time)
     timers = Timers(clock)
     timeline = Timeline(parts.show, wall.ms)
-    stack = ExitStack()
-    equipment = stack.enter_context(open_equipment(parts.tools, speaker, parts.voice, clock))
-    assistant = _assemble(parts, inbox, speaker, equipment, timers=timers, timeline=timeline, worker=ThreadWorker)
     stop = threading.Event()
 
     def microphone() -> None:
@@ -146,7 +142,10 @@ def ask_realtime(recordings: Sequence[Recording], parts: Parts) -> None:
         inbox.put(None)
 
     thread = threading.Thread(target=microphone, name="microphone", daemon=True)
-    with stack, assistant:
+    with (
+        open_equipment(parts.tools, speaker, parts.voice, clock) as equipment,
+        _assemble(parts, inbox, speaker, equipment, timers=timers, timeline=timeline, worker=ThreadWorker) as assistant,
+    ):
         thread.start()
         try:
             assistant.run()

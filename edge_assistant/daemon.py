@@ -30,6 +30,7 @@ from edge_assistant.saying import say_aloud
 from edge_assistant.talk import Host, Inbox, Parts, TalkConfig, talk
 from edge_assistant.voice import Voice
 from edge_assistant.worker import KEEP
+from edge_assistant.zeros import Change
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ FAULTS: Mapping[type[EdgeAssistantError], str] = {
     DeviceError: "I have no loudspeaker, or may not use it.",
 }
 """In place of paths and numbers, which nobody wants to hear."""
+ZEROS = "microphone silent"
+"""The trouble of one that is there, and gives nothing but zeros."""
 FAULT_SAID_S = 15.0
 """Time to say why we cannot start."""
 
@@ -141,7 +144,7 @@ class Daemon:
                 self._get_ready(setup, heard=bool(microphone.used))
             self._took(assistant, microphone)
 
-        talk(setup.talk, parts, Host(self._listens, self._device_changed, took, patient=True, inbox=inbox))
+        talk(setup.talk, parts, Host(self._listens, self._device_changed, self._zeros_changed, took, patient=True, inbox=inbox))
 
     def _get_ready(self, setup: Setup, *, heard: bool) -> None:
         self._ready, self._setup = True, setup
@@ -193,6 +196,12 @@ class Daemon:
     def _device_changed(self, kind: str, present: bool, name: str) -> None:
         self._used[kind] = name if present else ""
         (self._troubles.discard if present else self._troubles.add)(f"{kind} lost")
+        if kind == "microphone":
+            self._troubles.discard(ZEROS)  # whatever this one gives is still to be heard
+        self._show()
+
+    def _zeros_changed(self, change: Change) -> None:
+        (self._troubles.add if change.zeros else self._troubles.discard)(ZEROS)
         self._show()
 
     def _board_changed(self, conditions: frozenset[str], begun: frozenset[str]) -> None:

@@ -16,7 +16,7 @@ from edge_assistant import pulse
 from edge_assistant.errors import DeviceError
 from edge_assistant.pulse import CAPTURE, PLAYBACK, Port
 from edge_assistant.pulse_stream import PulseStream
-from edge_assistant.streams import Heard, Play, PortAudioStream, Stream
+from edge_assistant.streams import DEV_SND, MAY, Heard, Play, PortAudioStream, Stream, forbidden
 
 Kind = Literal["microphone", "loudspeaker"]
 
@@ -25,7 +25,6 @@ ALSA_WORDS = {"microphone": "capture", "loudspeaker": "playback"}
 DEFAULT_RATE_HZ = 48_000
 
 ASOUND = Path("/proc/asound")
-DEV_SND = Path("/dev/snd")
 ASOUND_CONFIGS = (Path("/etc/asound.conf"), Path("~/.asoundrc"))
 """Where a person says what ALSA's default is."""
 
@@ -92,6 +91,20 @@ def find_attached(device: Device) -> str:
     return f"pulse:{name}" if name else ""
 
 
+def must_sound(name: str) -> bool:
+    """Do zeros from the microphone of this name mean that it is off? See `pulse.must_sound`."""
+    server, _, source = name.partition(":")
+    return server != "pulse" or pulse.must_sound(source)
+
+
+def only_zeros(name: str) -> DeviceError:
+    """The fault of a microphone that is there, and gives nothing."""
+    server, _, place = name.partition(":")
+    card = place.partition(",")[0]
+    mixer = f"pactl set-source-mute {place} 0" if server == "pulse" else "alsamixer" + (f" -c {card}" if card else "")
+    return DeviceError(f"{name} gives nothing but zeros", f"switch it on, or unmute it and turn it up ({mixer})")
+
+
 def read_cards() -> str:
     """ALSA's cards as the kernel lists them: changes when one comes or goes."""
     try:
@@ -140,9 +153,7 @@ def _pcm(device: Device) -> str:
 
 def _forbidden() -> str:
     """A hint, where this user may not use what is there."""
-    if DEV_SND.is_dir() and not any(os.access(node, os.R_OK | os.W_OK) for node in DEV_SND.glob("pcm*")):
-        return "; this user may not use /dev/snd: sudo usermod -aG audio $USER, then log in again"
-    return ""
+    return f"; this user may not use /dev/snd: {MAY}" if forbidden(DEV_SND) else ""
 
 
 def _read(path: Path) -> str:

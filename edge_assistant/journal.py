@@ -36,6 +36,10 @@ FOUND = ("woke", "stopped", "power", "clipped")
 """What else of a frame decisions rest on; left out where it is nothing."""
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+"""Made once: `json.dumps` would make one for every frame."""
+
+
 def event_line(event: Event) -> dict[str, Any]:
     """An event, as the journal has it."""
     values = {field.name: getattr(event, field.name) for field in fields(event)}
@@ -110,7 +114,7 @@ class Journal:
         if not self._whole:
             return
         try:
-            self._file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
+            self._file.write((_encode(line) + "\n").encode())
         except OSError as error:
             self._whole = False
             log.error("the journal %s ends here: %s", self._path, error.strerror)

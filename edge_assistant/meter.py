@@ -60,9 +60,7 @@ def decibels(amplitude: float) -> float:
 
 
 def advice(last: Reading, loudest_db: float) -> str:
-    """What a person should do about it, in a line; "" if nothing. `loudest_db`: the loudest frame so far."""
-    if loudest_db <= SILENT_DB:
-        return "nothing but zeros: is the microphone switched off or muted?"
+    """What a person should do about what sounds, in a line; "" if nothing. `loudest_db`: the loudest frame so far."""
     if last.clipped > 100:
         return "it clips: turn the microphone's gain down (alsamixer, or pactl set-source-volume)"
     if last.floor_db > -35:

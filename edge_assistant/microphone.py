@@ -18,12 +18,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_assistant.devices import Device, open_capture
+from edge_assistant.devices import Device, must_sound, only_zeros, open_capture
 from edge_assistant.frames import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame
 from edge_assistant.line import Changed, Line
 from edge_assistant.resample import Resampler
 from edge_assistant.runtime import Pcm
 from edge_assistant.streams import Heard, Stream
+from edge_assistant.zeros import Change, Zeros
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,6 @@ RESTING_S = 4 * FRAME_S
 """Sound that comes at a time while nobody is heard."""
 QUEUE_S = 2.0
 """Sound that may wait for the microphone's thread."""
-ZEROS_S = 5.0
-"""Nothing but zeros for so long is no quiet room: every converter makes some noise."""
 SILENCE: Pcm = np.zeros(FRAME_SAMPLES, np.float32)
 
 
@@ -101,10 +100,14 @@ class Microphone:
         post: Callable[[Frame | None], None],
         *,
         changed: Changed = lambda kind, present, name: None,
+        zeros: Callable[[Change], None] = lambda change: None,
         patient: bool = False,
         open_stream: Callable[[Device, Heard], Stream] = open_capture,
     ) -> None:
         """`device`: a stable name, None for the default. `post` is called on the microphone's own thread, `changed` on another.
+
+        `zeros` is told, on the first of them, when a device that is there gives nothing but zeros, and when it gives sound again;
+        not of silence that a program sends, which is only logged.
 
         With `patient`, a device that is not there when we start is waited for like one that was pulled out.
         """
@@ -124,7 +127,11 @@ class Microphone:
         """Samples (16 kHz) lost that are less than a frame."""
         self._next = 0.0
         """When the next frame is due."""
-        self._zeros_s = 0.0
+        self._told_zeros = zeros
+        self._zeros = Zeros()
+        self._zeros_of: str = ""
+        """The device of which they are counted."""
+        self._zeros_told = False
         self.muted = False
         self._unhurried = False
 
@@ -137,6 +144,11 @@ class Microphone:
     def used(self) -> str:
         """The stable name of the device that is heard now; "" while there is none."""
         return self._line.used
+
+    @property
+    def gives_zeros(self) -> bool:
+        """It has given nothing else for some seconds; the log has it."""
+        return self._zeros.only
 
     @property
     def unhurried(self) -> bool:
@@ -212,6 +224,8 @@ class Microphone:
         """On the line's thread."""
         self._stream_number += 1
         self._died = died
+        if died:
+            self._zeros_of = ""  # whoever comes back is looked at anew
         self._blocks.put(None)
 
     def _run(self) -> None:
@@ -230,7 +244,6 @@ class Microphone:
             if cutter is None or last is None or block.number != last.number:
                 self._fill()
                 cutter = Cutter(block.rate_hz)
-                self._zeros_s = 0.0
             elif missing := block.missing_after(last):
                 self._skip(cutter.break_off() + round(missing * SAMPLE_RATE_HZ / block.rate_hz))
             last = block
@@ -275,10 +288,17 @@ class Microphone:
             log.warning("the microphone lost %d frames (%d in all)", frames, self._lost)
 
     def _notice_zeros(self, block: "_Block") -> None:
-        before = self._zeros_s
-        self._zeros_s = 0.0 if block.sound.any() else before + len(block.sound) / block.rate_hz
-        if before < ZEROS_S <= self._zeros_s:
-            log.warning(
-                "the microphone %s gives nothing but zeros; is it switched off, or muted (alsamixer, pactl list sources)?",
-                self.used,
-            )
+        used = self.used
+        if not used:
+            return  # it has only begun
+        if used != self._zeros_of:
+            self._zeros, self._zeros_of, self._zeros_told = Zeros(), used, False
+        change = self._zeros.step(bool(block.sound.any()), len(block.sound) / block.rate_hz)
+        if change is None:
+            return
+        found = only_zeros(used) if change.zeros else f"{used} gives sound again"
+        log.log(logging.WARNING if change.news else logging.INFO, "the microphone %s", found)
+        if change.zeros:
+            self._zeros_told = must_sound(used)
+        if self._zeros_told:
+            self._told_zeros(change)

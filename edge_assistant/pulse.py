@@ -22,6 +22,10 @@ class Port:
     description: str
     rate_hz: int
     channels: int
+    hardware: bool = False
+    muted: bool = False
+    master: str = ""
+    """The port that this one takes its sound from, where it is made of another."""
 
     @property
     def real(self) -> bool:
@@ -67,6 +71,17 @@ def find_ports(way: Direction) -> list[Port]:
     return [_parse_port(entry) for entry in entries]
 
 
+def must_sound(source: str) -> bool:
+    """Do zeros from this source mean that something is off? A program may well send silence, a converter does not, and what is
+    muted is."""
+    ports = {port.name: port for port in find_ports(CAPTURE)}
+    while port := ports.pop(source, None):
+        if port.hardware or port.muted:
+            return True
+        source = port.master
+    return False
+
+
 def find_default(way: Direction) -> str:
     """The name of the server's default; "" if there is none."""
     return _fields(pactl("info") or "").get(way.default, "")
@@ -103,7 +118,17 @@ def _parse_port(entry: str) -> Port:
     fields = _fields(entry)
     _, channels, rate = fields["Sample Specification"].split()
     index, name = int(entry.split(maxsplit=1)[0]), fields["Name"]
-    return Port(index, name, fields.get("Description", ""), int(rate.removesuffix("Hz")), int(channels.removesuffix("ch")))
+    volume = fields.get("Volume", "")
+    return Port(
+        index,
+        name,
+        fields.get("Description", ""),
+        int(rate.removesuffix("Hz")),
+        int(channels.removesuffix("ch")),
+        hardware="HARDWARE" in fields.get("Flags", "").split(),
+        muted=fields.get("Mute") == "yes" or ("%" in volume and not re.search(r"[1-9]\d*%", volume)),
+        master=fields.get("device.master_device", "").strip('"'),
+    )
 
 
 def _fields(text: str) -> dict[str, str]:

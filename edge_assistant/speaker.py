@@ -123,13 +123,15 @@ class Speaker:
                 self._queue.popleft()
                 if taken < len(item):
                     self._queue.appendleft((reply, item[taken:]))
-            if len(self._signals):
-                mixed = min(samples, len(self._signals))
+            mixed = min(samples, len(self._signals))
+            if mixed:
                 block[:mixed] += self._signals[:mixed]
                 self._signals = self._signals[mixed:]
-            if self.gain < 1 or self._applied < 1:
-                block *= np.linspace(self._applied, self.gain, samples, dtype=np.float32)  # a jump would click
-                self._applied = self.gain
+            gain = self.gain
+            if (filled or mixed) and (gain < 1 or self._applied < 1):
+                ramp = np.linspace(self._applied, gain, samples, dtype=np.float32) if gain != self._applied else gain
+                block *= ramp  # a jump would click
+            self._applied = gain
             self._pulled += samples
             while self._leaving and self._leaving[0][0] <= self._pulled:
                 self._post(self._leaving.popleft()[1])

@@ -76,8 +76,12 @@ class Stream(Protocol):
 
 RATES_HZ = (48_000, 44_100, 16_000, 32_000, 96_000, 8_000)
 """In the order in which they are tried."""
-BUSY, FORBIDDEN = ("-9985", "ALSA error -16]"), ("ALSA error -13]", "ALSA error -1]")
-"""PortAudio's and ALSA's codes, as they stand in PortAudio's faults."""
+DEV_SND = Path("/dev/snd")
+BUSY, FORBIDDEN, REFUSED = ("-9985", "ALSA error -16]"), ("ALSA error -13]", "ALSA error -1]"), "-9993"
+"""PortAudio's and ALSA's codes, as they stand in PortAudio's faults. The last is all that it tells of whatever else keeps ALSA
+from opening a device."""
+MAY = "sudo usermod -aG audio $USER, then log in again"
+"""What lets a user use the sound cards."""
 PCM_VARIABLES = {"microphone": "EDGE_PCM_MICROPHONE", "loudspeaker": "EDGE_PCM_LOUDSPEAKER"}
 """What alsa.conf reads."""
 _opening = threading.Lock()
@@ -112,7 +116,7 @@ class PortAudioStream:
                 return
             except self._audio.PortAudioError as error:
                 fault = explain(name, str(error))
-                if any(code in str(error) for code in (*BUSY, *FORBIDDEN)):
+                if any(code in str(error) for code in (*BUSY, *FORBIDDEN, REFUSED)):
                     break  # it would be so at any rate
         raise fault
 
@@ -201,6 +205,13 @@ def explain(name: str, fault: str) -> DeviceError:
     """PortAudio's fault in a line that says what to do."""
     if any(code in fault for code in BUSY):
         return DeviceError(f"{name} is busy: another program holds it", "sudo fuser -v /dev/snd/* tells which; end it")
-    if any(code in fault for code in FORBIDDEN):
-        return DeviceError(f"{name} is forbidden to this user", "sudo usermod -aG audio $USER, then log in again")
-    return DeviceError(f"{name} does not open ({fault})", "edge-assistant devices lists what is there")
+    if any(code in fault for code in FORBIDDEN) or (REFUSED in fault and forbidden()):
+        return DeviceError(f"{name} is forbidden to this user", MAY)
+    reason = "ALSA refuses it" if REFUSED in fault else fault
+    return DeviceError(f"{name} does not open ({reason})", "edge-assistant devices lists what is there")
+
+
+def forbidden(folder: Path = DEV_SND) -> bool:
+    """Are there sound cards, and may this user use none of them?"""
+    nodes = list(folder.glob("pcm*"))
+    return bool(nodes) and not any(os.access(node, os.R_OK | os.W_OK) for node in nodes)

@@ -37,6 +37,7 @@ from edge_assistant.vad import Vad
 from edge_assistant.voice import Voice
 from edge_assistant.wallclock import SystemClock
 from edge_assistant.worker import ThreadWorker
+from edge_assistant.zeros import SAID, SAID_AFTER, Change
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +101,8 @@ class Host:
     """It listens, through these devices; "" for one that is not there."""
     changed: Changed = lambda kind, present, name: None
     """A device has gone or come back; on a thread of that device's."""
+    zeros: Callable[[Change], None] = lambda change: None
+    """The microphone is there and gives nothing but zeros, or gives sound again."""
     took: Callable[[Assistant, Microphone], None] = lambda assistant, microphone: None
     """A frame was taken."""
     patient: bool = False
@@ -139,10 +142,16 @@ def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
             recorders.append(stack.enter_context(AudioRecord(config.record_audio)).record)
 
         def changed(kind: str, present: bool, name: str) -> None:
-            log.warning("the %s %s", kind, f"is {name}" if present else f"{name} is gone")
+            if present:  # that it is gone has its line
+                log.warning("the %s is %s", kind, name)
             if not (kind == "loudspeaker" and not present):  # nobody would hear it
                 what = f"The {kind} is back." if present else f"The {kind} is gone."
                 inbox.put(Due(what, "listening" if present else "error"))
+
+        def zeros(change: Change) -> None:
+            host.zeros(change)
+            if change.news:
+                inbox.put(Due(SAID, "error") if change.zeros else Due(SAID_AFTER, "listening"))
 
         changes = _Changes(changed, host.changed)
         sink = stack.enter_context(
@@ -202,7 +211,9 @@ def talk(config: TalkConfig, parts: Parts, host: Host | None = None) -> None:
         )
         sink.connect(speaker)
         assistant.wait_until_ready()
-        microphone = stack.enter_context(Microphone(config.microphone, inbox.put, changed=changes, patient=host.patient))
+        microphone = stack.enter_context(
+            Microphone(config.microphone, inbox.put, changed=changes, zeros=zeros, patient=host.patient)
+        )
         _add_buttons(stack, config, microphone, inbox)
         told = False
         for item in iter(inbox.get, None):

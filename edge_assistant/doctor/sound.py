@@ -7,7 +7,7 @@ import stat
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
-from edge_assistant.devices import Kind, choose_device, find_devices
+from edge_assistant.devices import Kind, choose_device, find_devices, only_zeros
 from edge_assistant.doctor.finding import Finding, Patient, Verdict, fault
 from edge_assistant.errors import DeviceError, EdgeAssistantError
 from edge_assistant.frames import FRAME_MS, Frame
@@ -98,7 +98,7 @@ def check_microphone(patient: Patient) -> Iterator[Finding]:
     told += f", {microphone.lost} lost" if microphone.lost else ""
     mend = advice(reading, loudest_db)
     if loudest_db <= SILENT_DB:
-        yield Finding("microphone level", Verdict.FAULT, looked, told, mend)
+        yield fault("microphone level", looked, only_zeros(device))
     elif (mend and loudest_db >= QUIET_DB) or microphone.lost > heard // 10:
         yield Finding("microphone level", Verdict.WARNING, looked, told, mend or "it loses sound: try another USB port or hub")
     else:

@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> None:
     """Do it. Raises EdgeAssistantError."""
     import queue  # noqa: PLC0415
 
+    from edge_assistant.devices import only_zeros  # noqa: PLC0415
     from edge_assistant.frames import FRAME_MS, Frame  # noqa: PLC0415
     from edge_assistant.meter import SILENT_DB, Meter, advice  # noqa: PLC0415
     from edge_assistant.microphone import Microphone  # noqa: PLC0415
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     vad = VADS[settings.vad]()
     wake = WakeWord(args.wake) if args.wake else None
     frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
-    meter, loudest_db, reading = Meter(), SILENT_DB, None
+    meter, loudest_db, reading, used = Meter(), SILENT_DB, None, ""
     microphone = Microphone(settings.microphone, frames.put)
     show = _json if args.json else _live(lambda: microphone.used) if sys.stdout.isatty() else _lines(lambda: microphone.used)
     try:
@@ -58,11 +59,18 @@ def run(args: argparse.Namespace) -> None:
                     break
                 reading = meter.read(frame.number, frame.pcm, vad(frame.pcm))
                 loudest_db = max(loudest_db, reading.level_db)
+                used = microphone.used or used
                 show(reading, wake is not None and wake(frame.pcm))
     finally:
         if not args.json and sys.stdout.isatty():
             print()
-    if reading is not None and not args.json and (line := advice(reading, loudest_db)):
+    if reading is None or args.json:
+        return
+    if loudest_db > SILENT_DB:
+        line = advice(reading, loudest_db)
+    else:  # after some seconds the log has said so
+        line = f"the microphone {only_zeros(used)}" if used and not microphone.gives_zeros else ""
+    if line:
         print(line)
 
 

@@ -111,6 +111,13 @@ def test_not_in_the_group_audio(tmp_path, monkeypatch):
         choose_device("microphone")
 
 
+def test_a_machine_without_cards_forbids_nothing(tmp_path):
+    (tmp_path / "snd").mkdir()
+    (tmp_path / "snd" / "timer").touch()  # is there without a card, too
+    with pytest.raises(DeviceError, match=r"^no microphone found; plug one in$"):
+        choose_device("microphone")
+
+
 def test_what_a_sound_server_has(monkeypatch):
     serve(monkeypatch, SOURCES, "alsa_input.usb-0d8c_USB-00.mono-fallback")
     device = choose_device("microphone")
@@ -128,6 +135,37 @@ def test_what_we_play_is_no_microphone(monkeypatch, default):
     with pytest.raises(DeviceError, match="no microphone found"):
         choose_device("microphone")
     assert choose_device("microphone", "pulse:alsa_output.hdmi.monitor").rate_hz == 48_000  # unless it is asked for
+
+
+@pytest.mark.parametrize(
+    ("more", "off"),
+    [
+        ("", False),
+        ("\tFlags: HARDWARE HW_MUTE_CTRL LATENCY \n", True),
+        ("\tMute: yes\n", True),
+        ("\tVolume: front-left: 0 /   0% / -inf dB,   front-right: 0 /   0% / -inf dB\n", True),
+        ("\tVolume: front-left: 0 /   0% / -inf dB,   front-right: 65536 / 100% / 0.00 dB\n", False),
+        ('\tMute: no\n\tFlags: DECIBEL_VOLUME LATENCY \n\t\tdevice.master_device = "master"\n', False),
+    ],
+)
+def test_zeros_mean_something_where_there_is_a_converter_or_a_mute(monkeypatch, more, off):
+    source = SOURCE.format(5, "made", "Made by a program", "s16le 1ch 48000Hz").replace("\tProperties:", f"{more}\tProperties:")
+    around = SOURCE.format(6, "around", "A canceller", "s16le 1ch 48000Hz") + '\t\tdevice.master_device = "made"\n'
+    serve(monkeypatch, [source, around], "made")
+    assert devices.must_sound("pulse:made") is off
+    assert devices.must_sound("pulse:around") is off
+    assert not devices.must_sound("pulse:absent")
+    assert devices.must_sound("alsa:USB")
+
+
+@pytest.mark.parametrize(
+    ("name", "mixer"),
+    [("alsa:USB,1", "(alsamixer -c USB)"), ("default", "(alsamixer)"), ("pulse:a.b", "(pactl set-source-mute a.b 0)")],
+)
+def test_a_mute_is_told_with_its_mend(name, mixer):
+    error = devices.only_zeros(name)
+    assert str(error).startswith(f"{name} gives nothing but zeros; switch it on")
+    assert str(error).endswith(mixer)
 
 
 def test_where_our_stream_leads(monkeypatch):

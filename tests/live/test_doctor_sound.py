@@ -59,7 +59,7 @@ def sounding(room, path, what):
 @pytest.mark.parametrize(
     ("what", "verdict", "found"),
     [
-        ("", Verdict.FAULT, "nothing but zeros"),
+        ("", Verdict.FAULT, "pactl set-source-mute mic 0"),
         ("0.001 * r.standard_normal(4800)", Verdict.WELL, ""),
         ("3 * r.standard_normal(4800)", Verdict.WARNING, "it clips"),
     ],
@@ -71,6 +71,7 @@ def test_level(room, tmp_path, what, verdict, found):
     assert told["microphone"].found.startswith("pulse:mic, the default")
     assert told["microphone level"].verdict is verdict, told
     assert found in told["microphone level"].mend
+    assert ("gives nothing but zeros" in told["microphone level"].found) is (what == "")
 
 
 def test_the_loudspeaker_plays(room):

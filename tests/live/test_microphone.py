@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from fakes import Machine, wait_for
 
-from edge_assistant import line
+from edge_assistant import line, zeros
 from edge_assistant import microphone as module
 from edge_assistant.errors import DeviceError
 from edge_assistant.frames import FRAME_SAMPLES
 from edge_assistant.microphone import FRAME_S, Microphone
+from edge_assistant.zeros import Change
 
 NAME = "alsa:USB"
 
@@ -229,15 +230,84 @@ def test_a_device_that_stops_delivering_is_opened_anew(machine, caplog):
     assert caplog.text.count("no sign of life") == 1
 
 
-def test_zeros_are_noticed_once(machine, monkeypatch, caplog):
-    monkeypatch.setattr(module, "ZEROS_S", 0.1)
-    ear = Ear(machine)
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(zeros, "ZEROS_S", 10 * FRAME_S)
+    monkeypatch.setattr(zeros, "SOUND_S", 3 * FRAME_S)
+
+
+def give(machine, ear, frames, value):
+    """So many frames of one value, and wait until they are taken."""
+    posted = len(ear.frames)
+    machine.stream.give(np.full(FRAME_SAMPLES, value))
+    assert wait_for(lambda: ear.microphone.used)
+    for _ in range(frames - 1):
+        machine.stream.give(np.full(FRAME_SAMPLES, value))
+    assert wait_for(lambda: len(ear.frames) >= posted + frames)
+
+
+def test_zeros_are_told_once_and_so_is_the_sound_after_them(machine, impatient, caplog):
+    told = []
+    ear = Ear(machine, zeros=told.append)
     with ear.microphone:
-        for _ in range(20):
-            machine.stream.give(np.zeros(FRAME_SAMPLES))
+        give(machine, ear, 30, 0.0)
+        assert wait_for(lambda: told == [Change(zeros=True, news=True)])
+        assert ear.microphone.gives_zeros
+        give(machine, ear, 2, 0.1)  # the click of a switch
+        give(machine, ear, 30, 0.0)
+        assert len(told) == 1
+        give(machine, ear, 4, 0.1)
+        assert wait_for(lambda: told[1:] == [Change(zeros=False, news=True)])
+        give(machine, ear, 30, 0.0)
+        give(machine, ear, 4, 0.1)
+        assert wait_for(lambda: told[2:] == [Change(zeros=True, news=False), Change(zeros=False, news=False)])
+    mend = "switch it on, or unmute it and turn it up (alsamixer -c USB)"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"the microphone alsa:USB gives nothing but zeros; {mend}",
+        "the microphone alsa:USB gives sound again",
+    ]
+
+
+def test_our_own_mute_is_not_taken_for_zeros(machine, impatient, caplog):
+    told = []
+    ear = Ear(machine, zeros=told.append)
+    with ear.microphone:
+        for _ in range(4):
+            give(machine, ear, 4, 0.1)
+            give(machine, ear, 8, 0.0)  # shorter than it is patient
+        ear.microphone.mute()
+        assert wait_for(lambda: machine.streams[-1].closed)
+        time.sleep(15 * FRAME_S)
+        ear.microphone.unmute()
+        assert wait_for(lambda: not machine.streams[-1].closed)
+        give(machine, ear, 4, 0.1)
+    assert told == []
+    assert "zeros" not in caplog.text
+
+
+def test_zeros_after_the_plug_was_pulled_are_told_anew(machine, impatient):
+    told = []
+    ear = Ear(machine, zeros=told.append)
+    with ear.microphone:
+        for time_number in (1, 2):
+            give(machine, ear, 30, 0.0)
+            assert wait_for(lambda n=time_number: told == n * [Change(zeros=True, news=True)])
+            machine.unplug(NAME)
+            assert wait_for(lambda: ear.news[-1] == (False, NAME))
+            machine.plug("microphone", NAME)
+            assert wait_for(lambda: not machine.streams[-1].closed)
+
+
+def test_silence_that_a_program_sends_is_logged_and_not_told(machine, impatient, monkeypatch, caplog):
+    monkeypatch.setattr(module, "must_sound", lambda name: False)
+    told = []
+    ear = Ear(machine, zeros=told.append)
+    with ear.microphone:
+        give(machine, ear, 30, 0.0)
         assert wait_for(lambda: "nothing but zeros" in caplog.text)
-        time.sleep(0.05)
-    assert caplog.text.count("nothing but zeros") == 1
+        give(machine, ear, 4, 0.1)
+        assert wait_for(lambda: "gives sound again" in caplog.text)
+    assert told == []
 
 
 def test_a_device_that_is_not_there(machine):

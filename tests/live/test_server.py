@@ -16,8 +16,8 @@ from fakes import wait_for
 from server import INSTALLED, Server
 
 from edge_assistant import devices, pulse
-from edge_assistant import microphone as microphone_module
 from edge_assistant import sinks as sinks_module
+from edge_assistant import zeros as zeros_module
 from edge_assistant.errors import DeviceError
 from edge_assistant.frames import FRAME_MS, SAMPLE_RATE_HZ, Spoken
 from edge_assistant.microphone import Microphone
@@ -343,11 +343,34 @@ def test_moved_by_hand_it_says_what_is_used(server):
         assert ear.microphone.used == "pulse:mic48000x2"
 
 
-def test_zeros_are_told(server, monkeypatch, caplog):
-    monkeypatch.setattr(microphone_module, "ZEROS_S", 0.5)
-    ear = Ear("pulse:mic")
+@pytest.mark.parametrize("mute", [("set-source-mute", "mic", "1"), ("set-source-volume", "mic", "0%")])
+def test_a_source_that_is_muted_is_told_and_so_is_its_sound(server, monkeypatch, caplog, mute):
+    monkeypatch.setattr(zeros_module, "ZEROS_S", 0.5)
+    told = []
+    ear = Ear("pulse:mic", zeros=told.append)
     with ear.microphone:
-        assert wait_for(lambda: "nothing but zeros" in caplog.text)
+        assert wait_for(lambda: "nothing but zeros; switch it on, or unmute it" in caplog.text)
+        time.sleep(0.5)
+        assert told == []  # nobody plays into it: a program's silence
+        with server.playing(tone(30, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ, "mic_pipe"):
+            assert ear.hears()
+            assert wait_for(lambda: not ear.microphone.gives_zeros)
+            server.pactl(*mute)
+            assert wait_for(lambda: [change.zeros for change in told] == [True])
+            server.pactl("set-source-mute", "mic", "0")
+            server.pactl("set-source-volume", "mic", "100%")
+            assert wait_for(lambda: [change.zeros for change in told] == [True, False])
+    assert caplog.text.count("nothing but zeros; ") == 1
+
+
+def test_a_mute_behind_a_canceller_is_found(server):
+    canceller = server.pactl("load-module", "module-remap-source", "source_name=clean", "master=mic")
+    assert not devices.must_sound("pulse:clean")
+    server.pactl("set-source-mute", "mic", "1")
+    assert devices.must_sound("pulse:clean")
+    server.pactl("set-source-mute", "mic", "0")
+    assert not devices.must_sound("pulse:absent")
+    server.pactl("unload-module", canceller)
 
 
 def test_alsa_under_portaudio(server, capfd):

@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile as sf
 from manager import Manager
@@ -133,6 +134,44 @@ def test_a_microphone_that_is_not_there_is_waited_for(room):
         room.plug_microphone("late")
         manager.wait_for("STATUS=listening")
         room.unplug("late")
+
+
+def is_said(tape, begin_s, within_s=20.0):
+    """Wait until a sentence has been said since then."""
+    deadline = time.monotonic() + within_s
+    while (first := first_sound(tape.read(begin_s)[1], VOICE)) is None:
+        assert time.monotonic() < deadline, "nothing is said"
+        time.sleep(0.05)
+    time.sleep(1)
+    quiet(tape)
+    assert last_sound(tape.read(begin_s)[1], VOICE) - first > RATE
+
+
+def test_a_muted_microphone_is_said_once_and_so_is_its_sound(room, tmp_path):
+    room.pactl("set-source-mute", "mic", "1")
+    try:
+        with room.tape(tmp_path / "air.raw") as tape, Manager("--no-announce") as manager:
+            manager.wait_for("STATUS=microphone silent")
+            is_said(tape, 0.0)
+            since, silent_s = time.monotonic(), tape.seconds
+            time.sleep(6)  # as long again as it was patient
+            assert first_sound(tape.read(silent_s)[1], VOICE) is None
+            assert manager.count("WATCHDOG=1", since) >= 4  # a restart would mend nothing
+            begin_s = tape.seconds
+            room.pactl("set-source-mute", "mic", "0")
+            hiss = 0.0005 * np.random.default_rng(0).standard_normal(4 * RATE)
+            speaking = room.say(hiss.astype(np.float32), RATE)
+            manager.wait_for("STATUS=listening (pulse:mic, pulse:speaker)", 2)
+            is_said(tape, begin_s)
+            speaking.wait()
+    finally:
+        room.pactl("set-source-mute", "mic", "0")
+    told = [line for line in manager.errors if "the microphone pulse:mic gives" in line]
+    mend = "switch it on, or unmute it and turn it up (pactl set-source-mute mic 0)"
+    assert told == [
+        f"<4>the microphone pulse:mic gives nothing but zeros; {mend}",
+        "<4>the microphone pulse:mic gives sound again",
+    ]
 
 
 def test_a_configuration_is_read_again_and_a_bad_one_is_refused(room, tmp_path):

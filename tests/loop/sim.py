@@ -135,7 +135,7 @@ class World:
         self.marks += marks
         for mark in marks:
             block = self.speaker.pull(FRAME_SAMPLES)
-            if block.any():
+            if np.count_nonzero(block):
                 self.sounding.append((self.now, self.assistant.turn.state))
             self.now += 1
             for worker in self.workers:
@@ -155,6 +155,13 @@ class World:
     @property
     def state(self):
         return self.assistant.turn.state
+
+    @property
+    def settled(self):
+        """Nothing is said or done any more, and nothing will be in the next minutes if nobody speaks."""
+        at_work = any(worker.job or worker.jobs or worker.event for worker in self.workers)
+        soon = any(left_s < 120 for _, left_s in self.timers.running())
+        return self.state is State.IDLE and self.speaker.idle and not (at_work or soon or self.timers.ringing)
 
     @property
     def said(self):

@@ -7,7 +7,7 @@ import re
 import pytest
 from sim import World, check
 
-from edge_assistant.assistant import TIDY_FRAMES
+from edge_assistant.assistant import ANSWER_FRAMES, TIDY_FRAMES
 from edge_assistant.brain import CANNOT, NOT_UNDERSTOOD
 from edge_assistant.endpoint import Patience
 from edge_assistant.frames import FRAME_MS
@@ -351,7 +351,12 @@ def dialogue(seed: int, journal=None) -> World:
         hearing=HearingConfig(),
         journal=journal,
     )
-    world.run(marks + "." * 2500)
+    world.run(marks)
+    for _ in range(5):  # what rings goes on ringing
+        world.run("." * (ANSWER_FRAMES + TIDY_FRAMES))  # all that rest brings about comes within them
+        if world.settled:
+            return world
+    world.run("." * 700)
     return world if world.state is State.IDLE else world.run("." * 600)  # timers that ring again just then
 
 

@@ -177,3 +177,18 @@ def test_what_is_held_goes_on_where_it_was():
     assert not speaker.pull(100).any()
     speaker.resume()
     assert list(speaker.pull(5)) == [4, 5, 6, 7, 8]
+
+
+def test_a_new_volume_begins_without_a_click_and_holds_for_what_comes_after():
+    it, _ = speaker()
+    it.write(1, ones(400))
+    it.pull(100)
+    it.gain = 0.5
+    assert it.pull(100).tolist() == pytest.approx(np.linspace(1, 0.5, 100).tolist())
+    assert it.pull(100).tolist() == [0.5] * 100
+    it.gain = 1.0
+    assert it.pull(100).tolist() == pytest.approx(np.linspace(0.5, 1, 100).tolist())
+    it.gain = 0.25
+    assert not it.pull(100).any()
+    it.signal(ones(100))
+    assert it.pull(100).tolist() == [0.25] * 100  # in silence nothing clicks

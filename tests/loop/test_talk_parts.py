@@ -11,6 +11,7 @@ from edge_assistant.frames import FRAME_SAMPLES, Frame
 from edge_assistant.runtimes.scripted import ScriptedSession
 from edge_assistant.sinks import NullSink
 from edge_assistant.talk import Host, Parts, TalkConfig, talk
+from edge_assistant.zeros import SAID, SAID_AFTER, Change
 
 SPEECH = np.full(FRAME_SAMPLES, 0.5, np.float32)
 SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
@@ -54,9 +55,9 @@ class Microphone:
     script: tuple = ()
     made: "Microphone"
 
-    def __init__(self, device, post, *, changed, patient=False):
+    def __init__(self, device, post, *, changed, zeros, patient=False):
         type(self).made = self
-        self.post, self.changed, self.used, self.muted = post, changed, device or "mic", False
+        self.post, self.changed, self.zeros, self.used, self.muted = post, changed, zeros, device or "mic", False
 
     def mute(self):
         self.muted = True
@@ -169,6 +170,20 @@ def test_a_device_that_goes_and_comes_back_is_told_aloud(run):
     assert [m.more["text"] for m in moments if m.event == "ring"] == ["The microphone is gone."]
     moments, _, _ = run(lambda: Microphone.made.changed("loudspeaker", False, "speaker"), "." * 5)
     assert moments == []  # nobody would hear it
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (Change(zeros=True, news=True), [SAID]),
+        (Change(zeros=False, news=True), [SAID_AFTER]),
+        (Change(zeros=True, news=False), []),
+        (Change(zeros=False, news=False), []),
+    ],
+)
+def test_zeros_and_the_sound_after_them_are_told_aloud_if_they_are_news(run, change, said):
+    moments, _, _ = run("." * 5, lambda: Microphone.made.zeros(change), "." * 60)
+    assert [m.more["text"] for m in moments if m.event == "ring"] == said
 
 
 def test_which_news_of_a_device_is_news_to_the_user():
