@@ -1,8 +1,9 @@
 """A bundle: one folder with everything a model needs at run time, and a manifest that can tell whether it is whole.
 
-manifest.json    format, source, the checkpoint's own settings, prompting, quantisation, size and SHA-256 of every file
+manifest.json    format, source, the checkpoint's own settings and the drafter's, prompting, quantisation, size and hash of files
 manifest.sha256  of the manifest itself, as `sha256sum --check` reads it; bundles of before have none
 encoder.onnx/.bin  lower.onnx/.bin  upper.onnx/.bin  embed.bin  ple.bin  tokenizer.json
+drafter.onnx/.bin     where there is one
 chat_template.jinja   the publisher's, where there was one, to compare with; nothing reads it
 """
 
@@ -16,11 +17,12 @@ from typing import Any, cast
 from edge_assistant.errors import BundleError, CheckpointError
 from edge_assistant.gemma4.cache import Blocks
 from edge_assistant.gemma4.config import Config
+from edge_assistant.gemma4.drafter import DrafterConfig
 from edge_assistant.gemma4.tables import TableShape
 from edge_assistant.runtime import Prompting
 
-FORMAT = 1
-"""Of the manifest and everything it names; another number is another format."""
+FORMAT, DRAFTED = 1, 2
+"""Of the manifest and everything it names; another number is another format. The second has a drafter, which its graphs know."""
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
 _SMALL_BYTES = 64 << 20
 """Bundles up to this size are hashed at every opening."""
@@ -46,6 +48,16 @@ class FileEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Drafter:
+    """What a bundle says about its drafter."""
+
+    source: str
+    """Name of the checkpoint it was made from."""
+    model: dict[str, Any]
+    """That one's `config.json`, without what nobody here reads."""
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """What a bundle says about itself."""
 
@@ -63,9 +75,13 @@ class Manifest:
     embed: TableShape
     ple: TableShape | None
     files: dict[str, FileEntry]
+    drafter: Drafter | None = None
 
     def to_json(self) -> str:
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False) + "\n"
+        values = {"format": DRAFTED if self.drafter else FORMAT, **asdict(self)}
+        if not self.drafter:
+            del values["drafter"]
+        return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: Path) -> "Manifest":
@@ -75,8 +91,8 @@ class Manifest:
             found = raw["format"]
         except (ValueError, KeyError, TypeError) as fault:
             raise BundleError(f"{where} is not a manifest", _AGAIN) from fault
-        if found != FORMAT:
-            raise BundleError(f"{where} is of format {found}, this program reads format {FORMAT}", _AGAIN)
+        if found not in (FORMAT, DRAFTED):
+            raise BundleError(f"{where} is of format {found}, this program reads formats {FORMAT} and {DRAFTED}", _AGAIN)
         try:
             values = cast(dict[str, Any], raw)
             return cls(
@@ -90,6 +106,7 @@ class Manifest:
                 embed=TableShape(**values["embed"]),
                 ple=None if values["ple"] is None else TableShape(**values["ple"]),
                 files={name: FileEntry(**entry) for name, entry in cast(Mapping[str, Any], values["files"]).items()},
+                drafter=Drafter(**values["drafter"]) if found == DRAFTED else None,
             )
         except (KeyError, TypeError, AttributeError, ValueError) as fault:
             raise BundleError(f"{where} is incomplete: {fault!r}", _AGAIN) from fault
@@ -102,6 +119,7 @@ class Bundle:
     folder: Path
     manifest: Manifest
     config: Config
+    drafter: DrafterConfig | None
     identity: str
     """SHA-256 of the manifest, and through it of every file."""
 
@@ -116,9 +134,10 @@ class Bundle:
         manifest = Manifest.from_json(content.decode("utf-8", "replace"), path)
         try:
             config = Config.parse(manifest.model, manifest.features)
+            drafter = DrafterConfig.parse(manifest.drafter.model, config.text) if manifest.drafter else None
         except CheckpointError as fault:
             raise BundleError(f"{path} describes no model that can run: {fault}", _AGAIN) from fault
-        bundle = cls(folder, manifest, config, hashlib.sha256(content).hexdigest())
+        bundle = cls(folder, manifest, config, drafter, hashlib.sha256(content).hexdigest())
         bundle.check_sizes()
         if sum(entry.bytes for entry in manifest.files.values()) <= _SMALL_BYTES:
             bundle.verify()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_assistant.gemma4.config import Kind, TextConfig
+from edge_assistant.gemma4.config import KINDS, Kind, TextConfig
 
 Array = NDArray[np.float32]
 NOWHERE = 1 << 40
@@ -55,15 +55,39 @@ class Cache:
             self.keys.append(np.zeros((count, layer.kv_heads, block, layer.head_dim), np.float32))
             self.values.append(np.zeros((count, layer.kv_heads, layer.head_dim, block), np.float32))
 
-    def view(self, kind: Kind, first_query: int) -> View:
+    def view(self, kind: Kind, first_query: int, window: int | None = None) -> View:
         """What queries from this position on can see of the tokens held; always at least one block."""
         block = self.blocks.of(kind)
-        oldest = max(0, first_query - self.config.window + 1) if kind == "sliding" else 0
+        oldest = max(0, first_query - (window or self.config.window) + 1) if kind == "sliding" else 0
         begin = min(oldest, max(0, self.length - 1)) // block
         end = max(begin + 1, -(-self.length // block))
         positions = np.arange(begin * block, end * block, dtype=np.int64)
         positions[positions >= self.length] = NOWHERE
         return View(begin, end, positions)
+
+    def apart(self, most: int) -> int:
+        """How many of the next tokens may be added in one run of rows apart: alone they would see the same blocks. At least 1."""
+        for kind in KINDS:
+            if self.config.first(kind) is None:
+                continue
+            block = self.blocks.of(kind)
+            most = min(most, -self.length % block)  # a token that begins a block does not see it
+            if kind == "sliding":
+                oldest = self.length - self.config.window + 1
+                most = min(most, block - oldest % block if oldest > 0 else block - oldest)
+        return max(1, most)
+
+    def token(self, position: int) -> list[Array]:
+        """Its keys and values in every layer that writes, where they lie: each [kv heads, head]."""
+        out: list[Array] = []
+        for i, layer in enumerate(self.config.layers[: self.config.lower]):
+            index, slot = divmod(position, self.blocks.of(layer.kind))
+            out += [self.keys[i][index, :, slot], self.values[i][index, :, :, slot]]
+        return out
+
+    def take(self, count: int) -> None:
+        """Hold tokens that were added, and cut off again, before."""
+        self.length += count
 
     def append(self, keys: list[Array], values: list[Array]) -> None:
         """Add tokens: of each layer [kv heads, tokens, head]."""

@@ -18,7 +18,14 @@ from edge_assistant.errors import CheckpointError
 from edge_assistant.gemma4.config import read_features, read_json
 from edge_assistant.gemma4.ggml import Quantised
 
-_TYPES: dict[str, Any] = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
+_TYPES: dict[str, Any] = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": ml_dtypes.bfloat16,
+    "I64": np.int64,
+    "I32": np.int32,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +138,7 @@ def _read_header(file: Path) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     for name, value in header.items():
         if name == "__metadata__" or value["dtype"] not in _TYPES:
-            continue  # integer tensors are nothing the model multiplies with
+            continue  # nothing that a bundle is made of
         begin, end = value["data_offsets"]
         if 8 + length + end > size:
             raise CheckpointError(f"{file} is cut short", "fetch it again")

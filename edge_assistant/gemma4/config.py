@@ -214,7 +214,7 @@ class Config:
             )
         if not isinstance(model.get("audio_config"), Mapping):
             raise CheckpointError("the checkpoint has no audio tower", "take a Gemma 4 that hears: E2B or E4B")
-        text = _text(fields.part("text_config"), fields)
+        text = parse_text(fields.part("text_config"), fields)
         keys = {"image_token_id": 258_880, "video_token_id": 258_884, "audio_token_id": 258_881}
         placeholders = frozenset(fields.integer(key, default) for key, default in keys.items())
         return cls(text, _audio(fields.part("audio_config")), _mel(Fields(features, "feature extractor")), placeholders)
@@ -244,7 +244,8 @@ def read_features(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def _text(fields: Fields, whole: Fields) -> TextConfig:
+def parse_text(fields: Fields, whole: Fields) -> TextConfig:
+    """The decoder's part of `config.json`. Raises CheckpointError."""
     if fields.flag("enable_moe_block", False) or (fields.values.get("num_experts") or 0):
         raise CheckpointError("the checkpoint has experts (mixture of experts)", "take a dense Gemma 4: E2B or E4B")
     if fields.values.get("use_bidirectional_attention") == "all":

@@ -10,6 +10,9 @@ Source: transformers 5.23, `modeling_gemma4.py`, `Gemma4TextModel`.
             → hidden [1, S, hidden] · new_key.I, new_value.I [kv, S, head]
     upper   hidden [1, R, hidden] · inputs_embeds · ple_rows [1, R, upper · ple] · positions [R]
             key_positions.KIND · key.KIND, value.KIND as above → logits [1, R, vocab]
+
+Beside a drafter, `upper` also gives state [1, R, hidden], from which the drafter goes on, and `lower` has a switch, `apart`: then
+a run of several tokens does what as many runs of one would do, product by product, so that every row has the same bits.
 """
 
 import math
@@ -17,7 +20,7 @@ from pathlib import Path
 
 from edge_assistant.gemma4.cache import Blocks
 from edge_assistant.gemma4.config import KINDS, Config, Kind, Layer, TextConfig
-from edge_assistant.gemma4.graph import FLOAT, INT64, MICROSOFT, Graph, Weights
+from edge_assistant.gemma4.graph import BOOL, FLOAT, INT64, MICROSOFT, Graph, Weights
 
 FEW = 4
 """Up to so many rows, keys stream through the product once; with more, an ordinary matrix product is faster."""
@@ -28,45 +31,52 @@ _HIDDEN_SLOT = -3e38
 """Added to the score of a slot that may not be seen; finite, so that 0 · it stays 0."""
 
 
-def build_lower(config: Config, blocks: Blocks, weights: Weights, path: Path) -> None:
-    """Write the graph of the layers that write keys and values."""
-    _Decoder(config.text, blocks, Graph(weights)).lower(path)
+def build_lower(config: Config, blocks: Blocks, weights: Weights, path: Path, *, drafted: bool = False) -> None:
+    """Write the graph of the layers that write keys and values. `drafted`: it works beside a drafter."""
+    Layers(config.text, blocks, Graph(weights), _MODEL).lower(path, drafted)
 
 
-def build_upper(config: Config, blocks: Blocks, weights: Weights, path: Path) -> None:
-    """Write the graph of the layers that read them, and the head."""
-    _Decoder(config.text, blocks, Graph(weights)).upper(path)
+def build_upper(config: Config, blocks: Blocks, weights: Weights, path: Path, *, drafted: bool = False) -> None:
+    """Write the graph of the layers that read them, and the head. `drafted`: it works beside a drafter."""
+    Layers(config.text, blocks, Graph(weights), _MODEL).upper(path, drafted)
 
 
-class _Source:
+class Source:
     """Where a layer's keys and values come from."""
 
     def __init__(self, past_key: str, past_value: str, new_key: str | None = None, new_value: str | None = None) -> None:
         self.past_key, self.past_value, self.new_key, self.new_value = past_key, past_value, new_key, new_value
 
 
-class _Decoder:
-    def __init__(self, config: TextConfig, blocks: Blocks, graph: Graph) -> None:
-        self.config, self.blocks, self.g = config, blocks, graph
+class Layers:
+    """Decoder layers in a graph, their tensors under this name in the checkpoint."""
+
+    def __init__(self, config: TextConfig, blocks: Blocks, graph: Graph, model: str) -> None:
+        self.config, self.blocks, self.g, self.model = config, blocks, graph, model
         self.rope: dict[Kind, tuple[str, str]] = {}
         self.bias: dict[Kind, str] = {}
         self.sizes: dict[Kind, str] = {}
-        self.few = ""
+        self.few = self.apart = ""
+        self.apart_bias: dict[Kind, str] = {}
+        self.apart_sizes: dict[Kind, str] = {}
+        self.slots: dict[Kind, str] = {}
 
-    def lower(self, path: Path) -> None:
+    def lower(self, path: Path, drafted: bool) -> None:
         g, config = self.g, self.config
+        if drafted:
+            self.apart = g.input("apart", [], BOOL)
         x = g.input("inputs_embeds", [1, "S", config.hidden])
         positions = g.input("positions", ["S"], INT64)
         ple = self._ple(x, 0, config.lower)
         count = g.op("Squeeze", g.op("Shape", positions), g.ints(0))
         self.few = g.op("LessOrEqual", count, g.scalar_int(FEW))
-        self._prepare([layer.kind for layer in config.layers[: config.lower]], positions, fresh=True)
+        self.prepare([layer.kind for layer in config.layers[: config.lower]], positions, fresh=True)
         for i, layer in enumerate(config.layers[: config.lower]):
-            x = self._layer(i, layer, x, ple[i], None)
+            x = self.layer(i, layer, x, ple[i], None)
         g.output(x, "hidden", [1, "S", config.hidden])
         g.save(path)
 
-    def upper(self, path: Path) -> None:
+    def upper(self, path: Path, drafted: bool) -> None:
         g, config = self.g, self.config
         x = g.input("hidden", [1, "R", config.hidden])
         layers = config.layers[config.lower :]
@@ -74,20 +84,26 @@ class _Decoder:
             positions = g.input("positions", ["R"], INT64)
             embeds = g.input("inputs_embeds", [1, "R", config.hidden]) if config.ple else ""
             ple = self._ple(embeds, config.lower, len(config.layers))
-            self._prepare([layer.kind for layer in layers], positions, fresh=False)
-            firsts = {layer.kind: layer for layer in reversed(layers)}
-            sources = {kind: self._past(layer, f"key.{kind}", f"value.{kind}") for kind, layer in firsts.items()}
+            self.prepare([layer.kind for layer in layers], positions, fresh=False)
+            sources = self.sources(layers)
             for i, layer in enumerate(layers):
-                x = self._layer(config.lower + i, layer, x, ple[i], sources[layer.kind])
-        x = g.rms_norm(x, f"{_MODEL}.norm.weight", config.hidden, config.epsilon)
+                x = self.layer(config.lower + i, layer, x, ple[i], sources[layer.kind])
+        x = g.rms_norm(x, f"{self.model}.norm.weight", config.hidden, config.epsilon)
+        if drafted:
+            g.output(x, "state", [1, "R", config.hidden])
         x = g.linear(x, EMBEDDING if config.tied else "lm_head.weight", config.vocab, config.hidden)
         g.output(x if config.softcap is None else g.softcap(x, config.softcap), "logits", [1, "R", config.vocab])
         g.save(path)
 
-    def _past(self, layer: Layer, key: str, value: str) -> _Source:
+    def sources(self, layers: tuple[Layer, ...]) -> dict[Kind, Source]:
+        """Keys and values that these layers only read, as inputs."""
+        firsts: dict[Kind, Layer] = {layer.kind: layer for layer in reversed(layers)}
+        return {kind: self._past(layer, f"key.{kind}", f"value.{kind}") for kind, layer in firsts.items()}
+
+    def _past(self, layer: Layer, key: str, value: str) -> Source:
         block, kind = self.blocks.of(layer.kind), layer.kind
         keys = self.g.input(key, [f"blocks_{kind}", layer.kv_heads, block, layer.head_dim])
-        return _Source(keys, self.g.input(value, [f"blocks_{kind}", layer.kv_heads, layer.head_dim, block]))
+        return Source(keys, self.g.input(value, [f"blocks_{kind}", layer.kv_heads, layer.head_dim, block]))
 
     def _ple(self, embeds: str, begin: int, end: int) -> list[str]:
         """(norm(projection of the input embedding) + looked-up row) / √2, cut into layers: each [1, S, ple]."""
@@ -96,15 +112,18 @@ class _Decoder:
             return [""] * (end - begin)
         rows = g.input("ple_rows", [1, "S", (end - begin) * width])
         part = slice(begin * width, end * width)
-        name = f"{_MODEL}.per_layer_model_projection.weight"
+        name = f"{self.model}.per_layer_model_projection.weight"
         x = g.linear(embeds, name, part.stop - part.start, config.hidden, part)
         x = g.reshape(g.op("Mul", x, g.scalar(config.hidden**-0.5)), 1, -1, end - begin, width)
-        x = g.rms_norm(x, f"{_MODEL}.per_layer_projection_norm.weight", width, config.epsilon)
+        x = g.rms_norm(x, f"{self.model}.per_layer_projection_norm.weight", width, config.epsilon)
         x = g.op("Mul", g.op("Add", g.reshape(x, 1, -1, (end - begin) * width), rows), g.scalar(2.0**-0.5))
         return g.split(x, [width] * (end - begin), 2)
 
-    def _prepare(self, kinds: list[Kind], positions: str, fresh: bool) -> None:
-        """Rotations and masks, once for each kind of layer. `fresh`: the queries' own keys are not in the cache yet."""
+    def prepare(self, kinds: list[Kind], positions: str, fresh: bool, last: str = "") -> None:
+        """Rotations and masks, once for each kind of layer.
+
+        `fresh`: the queries' own keys are not in the cache yet; `last`: the last positions they see, where not their own.
+        """
         g = self.g
         angle = g.op("Unsqueeze", g.op("Cast", positions, to=FLOAT), g.ints(1))
         for kind in KINDS:
@@ -116,24 +135,41 @@ class _Decoder:
             turned = g.op("Mul", angle, g.constant(f"frequencies.{kind}", rates))
             self.rope[kind] = (g.op("Cos", turned), g.op("Sin", turned))
             keys = g.input(f"key_positions.{kind}", [f"slots_{kind}"], INT64)
+            if self.apart:
+                self._prepare_apart(kind, positions, keys, layer.kv_heads)
             if fresh:
                 self.sizes[kind] = g.op("Concat", g.op("Shape", keys), g.op("Shape", positions), axis=0)
                 keys = g.op("Concat", keys, positions, axis=0)
-            self.bias[kind] = self._mask(kind, positions, keys, layer.kv_heads)
+            self.bias[kind] = self._for_heads(self._mask(kind, last or positions, keys), layer.kv_heads)
 
-    def _mask(self, kind: Kind, queries: str, keys: str, kv_heads: int) -> str:
-        """What is added to the scores. Shape [kv heads · S, 1, keys]."""
+    def _prepare_apart(self, kind: Kind, positions: str, keys: str, kv_heads: int) -> None:
+        """The same for rows apart: the keys of those before it are past ones for a row, its own comes last."""
+        g, block = self.g, self.blocks.of(kind)
+        count, first = g.op("Shape", keys), g.op("Gather", keys, g.ints(0))
+        numbers = g.op("Range", g.scalar_int(0), g.op("Squeeze", count, g.ints(0)), g.scalar_int(1))
+        mask = self._mask(kind, positions, g.op("Add", numbers, first), strict=True)
+        own = g.op("Expand", g.scalar(0.0), g.op("Concat", g.op("Shape", positions), g.ints(1, 1), axis=0))
+        self.apart_bias[kind] = self._for_heads(g.op("Concat", mask, own, axis=2), kv_heads)
+        self.apart_sizes[kind] = g.op("Concat", count, g.ints(1), axis=0)
+        end = g.op("Add", first, count)
+        self.slots[kind] = g.op("Add", g.op("Sub", positions, end), g.scalar_int(block))
+
+    def _mask(self, kind: Kind, queries: str, keys: str, strict: bool = False) -> str:
+        """What is added to the scores of one key head. Shape [S, 1, keys]."""
         g = self.g
         key, query = g.op("Unsqueeze", keys, g.ints(0, 1)), g.op("Unsqueeze", queries, g.ints(1, 2))
-        seen = g.op("LessOrEqual", key, query)
+        seen = g.op("Less" if strict else "LessOrEqual", key, query)
         if kind == "sliding":
             seen = g.op("And", seen, g.op("Greater", key, g.op("Sub", query, g.scalar_int(self.config.window))))
-        bias = g.op("Where", seen, g.scalar(0.0), g.scalar(_HIDDEN_SLOT))
-        return bias if kv_heads == 1 else g.op("Concat", *[bias] * kv_heads, axis=0)
+        return g.op("Where", seen, g.scalar(0.0), g.scalar(_HIDDEN_SLOT))
 
-    def _layer(self, i: int, layer: Layer, x: str, ple: str, source: _Source | None) -> str:
+    def _for_heads(self, bias: str, kv_heads: int) -> str:
+        """[S, 1, keys] to [kv heads · S, 1, keys]."""
+        return bias if kv_heads == 1 else self.g.op("Concat", *[bias] * kv_heads, axis=0)
+
+    def layer(self, i: int, layer: Layer, x: str, ple: str, source: Source | None) -> str:
         """One decoder layer. x [1, S, hidden]; `source` is given to a layer that only reads."""
-        g, config, hidden, name = self.g, self.config, self.config.hidden, f"{_MODEL}.layers.{i}"
+        g, config, hidden, name = self.g, self.config, self.config.hidden, f"{self.model}.layers.{i}"
 
         def norm(x: str, part: str) -> str:
             return g.rms_norm(x, f"{name}.{part}.weight", hidden, config.epsilon)
@@ -153,9 +189,9 @@ class _Decoder:
             x = g.op("Add", norm(y, "post_per_layer_input_norm"), x)
         return g.op("Mul", x, g.constant(f"{name}.layer_scalar", g.weights.vector(f"{name}.layer_scalar", 1)))
 
-    def _attention(self, i: int, layer: Layer, x: str, source: _Source | None) -> str:
+    def _attention(self, i: int, layer: Layer, x: str, source: Source | None) -> str:
         """[1, S, hidden] to [1, S, hidden]. The rows of all heads of one key head are rows of one matrix."""
-        g, config, name = self.g, self.config, f"{_MODEL}.layers.{i}.self_attn"
+        g, config, name = self.g, self.config, f"{self.model}.layers.{i}.self_attn"
         heads, kv, size = config.heads, layer.kv_heads, layer.head_dim
         q = g.linear(x, f"{name}.q_proj.weight", heads * size, config.hidden)
         q = g.rms_norm(g.reshape(q, -1, heads, size), f"{name}.q_norm.weight", size, config.epsilon)
@@ -170,7 +206,15 @@ class _Decoder:
             shape: list[int | str] = [kv, "rows", size]
             few = g.branch(lambda out: self._few_rows(q, layer, source, out), "few", shape)
             many = g.branch(lambda out: self._many_rows(q, layer, source, out), "many", shape)
-            g.ops("If", [self.few], [y], then_branch=few, else_branch=many)
+
+            def together(out: str) -> None:
+                g.ops("If", [self.few], [out], then_branch=few, else_branch=many)
+
+            if self.apart:
+                apart = g.branch(lambda out: self._rows_apart(q, layer, source, out), "apart", shape)
+                g.ops("If", [self.apart], [y], then_branch=apart, else_branch=g.branch(together, "together", shape))
+            else:
+                together(y)
         if kv > 1:
             y = g.op("Transpose", g.reshape(y, kv, -1, heads // kv, size), perm=[1, 0, 2, 3])
         return g.linear(g.reshape(y, 1, -1, heads * size), f"{name}.o_proj.weight", config.hidden, heads * size)
@@ -186,7 +230,7 @@ class _Decoder:
         q = g.op("Transpose", g.reshape(q, -1, kv, heads // kv, size), perm=[1, 0, 2, 3])
         return g.reshape(q, kv, -1, size)
 
-    def _write(self, i: int, layer: Layer, x: str, name: str) -> _Source:
+    def _write(self, i: int, layer: Layer, x: str, name: str) -> Source:
         """The keys and values of the new tokens, [kv heads, S, head], beside those of the past."""
         g, config, kv, size = self.g, self.config, layer.kv_heads, layer.head_dim
         raw = g.reshape(g.linear(x, f"{name}.k_proj.weight", kv * size, config.hidden), -1, kv, size)
@@ -198,30 +242,30 @@ class _Decoder:
         g.output(k, f"new_key.{i}", [kv, "S", size])
         g.output(v, f"new_value.{i}", [kv, "S", size])
         past = self._past(layer, f"past_key.{i}", f"past_value.{i}")
-        return _Source(past.past_key, past.past_value, k, v)
+        return Source(past.past_key, past.past_value, k, v)
 
-    def _weigh(self, scores: str, layer: Layer) -> str:
+    def _weigh(self, scores: str, layer: Layer, bias: str) -> str:
         """Softmax of [kv heads, rows, keys] under the mask."""
         g = self.g
         grouped = g.reshape(scores, -1, self.config.heads // layer.kv_heads, 0)
-        weights = g.op("Softmax", g.op("Add", grouped, self.bias[layer.kind]), axis=-1)
+        weights = g.op("Softmax", g.op("Add", grouped, bias), axis=-1)
         return g.reshape(weights, layer.kv_heads, -1, 0)
 
-    def _past_and_new(self, past: str, q: str, layer: Layer, source: _Source) -> tuple[str, str | None]:
+    def _past_and_new(self, past: str, q: str, layer: Layer, source: Source) -> tuple[str, str | None]:
         """Scores of the past, [kv, rows, blocks, block], to weights of that shape and those of the new keys, [kv, rows, S]."""
         g, block = self.g, self.blocks.of(layer.kind)
         scores, fresh = g.reshape(past, 0, 0, -1), None
         if source.new_key is not None:
             new = g.op("FusedMatMul", q, source.new_key, domain=MICROSOFT, transB=1)
             scores = g.op("Concat", scores, new, axis=2)
-        weights = self._weigh(scores, layer)
+        weights = self._weigh(scores, layer, self.bias[layer.kind])
         if source.new_key is not None:
             weights_past, fresh = g.name("past"), g.name("fresh")
             g.ops("Split", [weights, self.sizes[layer.kind]], [weights_past, fresh], axis=2)
             weights = weights_past
         return g.reshape(weights, 0, 0, -1, block), fresh
 
-    def _few_rows(self, q: str, layer: Layer, source: _Source, out: str) -> None:
+    def _few_rows(self, q: str, layer: Layer, source: Source, out: str) -> None:
         """Keys and values are the left matrices, streamed as they lie; the few rows are the right ones."""
         g = self.g
         scores = g.op("MatMul", source.past_key, g.op("Transpose", q, perm=[0, 2, 1]))
@@ -230,7 +274,45 @@ class _Decoder:
         y = g.op("ReduceSum", y, g.ints(0), keepdims=0)
         self._finish(g.op("Transpose", y, perm=[0, 2, 1]), fresh, source, out)
 
-    def _many_rows(self, q: str, layer: Layer, source: _Source, out: str) -> None:
+    def _rows_apart(self, q: str, layer: Layer, source: Source, out: str) -> None:
+        """As `_few_rows`, each row as if it had come alone: rows before its own lie in the last block, where they will be kept.
+
+        The products are those of one row, with more columns or more of them, and slots that a row may not see count exactly 0.
+        All rows must see the same blocks, and fit into the last of them.
+        """
+        g, kv, size, group = self.g, layer.kv_heads, layer.head_dim, self.config.heads // layer.kv_heads
+        assert source.new_key
+        assert source.new_value
+        columns = g.op("Transpose", q, perm=[0, 2, 1])
+        keys = self._last_block(source.past_key, g.reshape(source.new_key, 1, kv, -1, size), layer.kind, 2)
+        scores = self._with_last(g.op("MatMul", source.past_key, columns), g.op("MatMul", keys, columns))
+        scores = g.reshape(g.op("Transpose", scores, perm=[1, 3, 0, 2]), 0, 0, -1)
+        rows, new_key = g.reshape(q, -1, group, size), g.reshape(source.new_key, -1, 1, size)
+        own = g.reshape(g.op("FusedMatMul", rows, new_key, domain=MICROSOFT, transB=1), kv, -1, 1)
+        weights = self._weigh(g.op("Concat", scores, own, axis=2), layer, self.apart_bias[layer.kind])
+        past, own = g.name("past"), g.name("own")
+        g.ops("Split", [weights, self.apart_sizes[layer.kind]], [past, own], axis=2)
+        past = g.op("Transpose", g.reshape(past, 0, 0, -1, self.blocks.of(layer.kind)), perm=[2, 0, 3, 1])
+        turned = g.op("Transpose", source.new_value, perm=[0, 2, 1])
+        values = self._last_block(source.past_value, g.reshape(turned, 1, kv, size, -1), layer.kind, 3)
+        y = self._with_last(g.op("MatMul", source.past_value, past), g.op("MatMul", values, g.op("Gather", past, g.ints(-1))))
+        y = g.op("Transpose", g.op("ReduceSum", y, g.ints(0), keepdims=0), perm=[0, 2, 1])
+        own = g.op("MatMul", g.reshape(own, -1, group, 1), g.reshape(source.new_value, -1, 1, size))
+        g.ops("Add", [y, g.reshape(own, kv, -1, size)], [out])
+
+    def _last_block(self, past: str, new: str, kind: Kind, axis: int) -> str:
+        """The last block of the past, [1, kv, …], with new rows in their slots."""
+        g = self.g
+        slots = g.reshape(self.slots[kind], 1, 1, -1, 1) if axis == 2 else self.slots[kind]
+        indices = g.op("Expand", slots, g.op("Shape", new))
+        return g.op("ScatterElements", g.op("Gather", past, g.ints(-1)), indices, new, axis=axis)
+
+    def _with_last(self, x: str, last: str) -> str:
+        """[blocks, …] with another last one."""
+        g = self.g
+        return g.op("Concat", g.op("Slice", x, g.ints(0), g.ints(-1), g.ints(0)), last, axis=0)
+
+    def _many_rows(self, q: str, layer: Layer, source: Source, out: str) -> None:
         """The ordinary way round."""
         g = self.g
         scores = g.op("FusedMatMul", q, source.past_key, domain=MICROSOFT, transB=1)
@@ -238,7 +320,7 @@ class _Decoder:
         y = g.op("FusedMatMul", g.op("Transpose", past, perm=[2, 0, 1, 3]), source.past_value, domain=MICROSOFT, transB=1)
         self._finish(g.op("ReduceSum", y, g.ints(0), keepdims=0), fresh, source, out)
 
-    def _finish(self, past: str, fresh: str | None, source: _Source, out: str) -> None:
+    def _finish(self, past: str, fresh: str | None, source: Source, out: str) -> None:
         g = self.g
         if fresh is None or source.new_value is None:
             g.ops("Identity", [past], [out])

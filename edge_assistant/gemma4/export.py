@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edge_assistant.errors import BundleError, CheckpointError, UsageError
-from edge_assistant.gemma4.bundle import MANIFEST, Bundle, Manifest, Quantisation, seal
+from edge_assistant.gemma4.bundle import MANIFEST, Bundle, Drafter, Manifest, Quantisation, seal
 from edge_assistant.gemma4.cache import Blocks
 from edge_assistant.gemma4.checkpoint import Checkpoint
 from edge_assistant.gemma4.config import Config
 from edge_assistant.gemma4.decoder import EMBEDDING, PLE, build_lower, build_upper
+from edge_assistant.gemma4.drafter import DrafterConfig, build_drafter
 from edge_assistant.gemma4.encoder import build_encoder
 from edge_assistant.gemma4.finished import Finished
 from edge_assistant.gemma4.folder import appearing, resuming
@@ -63,6 +64,7 @@ def export(
     table_bits: int = 8,
     prompting: Prompting | None = None,
     blocks: Blocks | None = None,
+    drafter: Path | Checkpoint | None = None,
     resume: str = "",
     progress: bool = True,
 ) -> Bundle:
@@ -70,7 +72,8 @@ def export(
 
     `checkpoint`: its folder, its GGUF file with the projector's beside it, or its tensors opened; what lies quantised in a GGUF
     file keeps its codes and scales. The bundle appears under its name only when it is whole. `decoder_bits` and `encoder_bits`:
-    4, 8, or None for float32; `table_bits`: 4, 8 or 32; `block`: weights that share a scale. `resume` names exactly these
+    4, 8, or None for float32; `table_bits`: 4, 8 or 32; `block`: weights that share a scale. `drafter`: the checkpoint of the
+    assistant that was published with the model, in the decoder's bits. `resume` names exactly these
     tensors (see `fingerprint`): what a run of the same name and settings had finished when it was killed or interrupted is kept;
     "" starts afresh. `progress` shows a bar on stderr where that is a terminal.
     Raises CheckpointError when the checkpoint cannot become a bundle, UsageError when the name is taken.
@@ -86,13 +89,14 @@ def export(
             "decoder and encoder take 4, 8 or none, tables 4, 8 or 32, blocks 16, 32, 64, 128 or 256",
         )
     with resuming(bundle) if resume else appearing(bundle) as part:
-        work = _Export(checkpoint, Quantisation(decoder_bits, encoder_bits, block), table_bits, prompting, blocks or Blocks())
+        quantisation = Quantisation(decoder_bits, encoder_bits, block)
+        work = _Export(checkpoint, quantisation, table_bits, prompting, blocks or Blocks(), drafter=drafter)
         with _bar(progress, work.weights) as advance:
             work.write(part, resume, advance)
     return Bundle.open(bundle)
 
 
-def bundle_bytes(config: Config, quantisation: Quantisation, table_bits: int) -> int:
+def bundle_bytes(config: Config, quantisation: Quantisation, table_bits: int, drafter: DrafterConfig | None = None) -> int:
     """Room that a bundle takes, rounded up: told before there are weights."""
     text, block = config.text, quantisation.block
     decoder, table, encoder = _weights(config)
@@ -102,6 +106,8 @@ def bundle_bytes(config: Config, quantisation: Quantisation, table_bits: int) ->
 
     graphs = size(decoder + text.vocab * text.hidden, quantisation.decoder_bits, block)
     graphs += size(encoder, quantisation.encoder_bits, block)
+    if drafter:
+        graphs += size(drafter.weights, quantisation.decoder_bits and 8, block)
     # norms, convolutions, graphs and the tokenizer are a tenth and a little at most
     return (graphs + size(table, table_bits, 64)) * 11 // 10 + (32 << 20)
 
@@ -123,11 +129,16 @@ class _Export:
         table_bits: int,
         prompting: Prompting | None,
         blocks: Blocks,
+        *,
+        drafter: Path | Checkpoint | None,
     ) -> None:
         self.checkpoint = opened(checkpoint) if isinstance(checkpoint, Path) else checkpoint
         self.quantisation, self.prompting, self.blocks = quantisation, prompting or Prompting(), blocks
         self.model, self.features = self.checkpoint.config(), self.checkpoint.features()
         self.config = Config.parse(self.model, self.features)
+        self.drafter = Checkpoint(drafter) if isinstance(drafter, Path) else drafter
+        self.drafter_model = self.drafter.config() if self.drafter else {}
+        self.drafter_config = DrafterConfig.parse(self.drafter_model, self.config.text) if self.drafter else None
         self.tokenizer, self.template = self.checkpoint.tokenizer(), self.checkpoint.template()
         try:
             self.tokens = Tokens(self.checkpoint.folder / "tokenizer.json", self.tokenizer)
@@ -140,7 +151,8 @@ class _Export:
     @property
     def weights(self) -> int:
         """How many weights there are to read, about."""
-        return sum(_weights(self.config)) + self.config.text.vocab * self.config.text.hidden
+        drafter = self.drafter_config.weights if self.drafter_config else 0
+        return sum(_weights(self.config)) + self.config.text.vocab * self.config.text.hidden + drafter
 
     def _table(self, name: str, rows: int, width: int, bits: int) -> TableShape:
         if self.checkpoint.shape(name) != (rows, width):
@@ -156,7 +168,7 @@ class _Export:
         manifest = Manifest(
             source=self.checkpoint.name,
             maker=f"edge-assistant {version('edge-assistant')}",
-            model={key: value for key, value in self.model.items() if key not in _UNREAD},
+            model=_read(self.model),
             features={key: value for key, value in self.features.items() if key not in ("mel_filters", "window")},
             prompting=self.prompting,
             quantisation=self.quantisation,
@@ -164,6 +176,7 @@ class _Export:
             embed=self.embed,
             ple=self.ple,
             files={},
+            drafter=Drafter(self.drafter.name, _read(self.drafter_model)) if self.drafter else None,
         )
         finished = Finished(part, resume + manifest.to_json())
         for names, make in self._steps(part, advance):
@@ -177,14 +190,20 @@ class _Export:
 
     def _steps(self, part: Path, advance: Advance) -> Iterator[tuple[tuple[str, ...], Callable[[], object]]]:
         """The files that are made together, and what makes them."""
-        q, embed, ple = self.quantisation, self.embed, self.ple
+        q, embed, ple, drafter = self.quantisation, self.embed, self.ple, self.drafter_config
+        drafted = drafter is not None
         graphs: list[tuple[str, int | None, Callable[[Weights, Path], None]]] = [
             ("encoder", q.encoder_bits, lambda w, p: build_encoder(self.config, w, p)),
-            ("lower", q.decoder_bits, lambda w, p: build_lower(self.config, self.blocks, w, p)),
-            ("upper", q.decoder_bits, lambda w, p: build_upper(self.config, self.blocks, w, p)),
+            ("lower", q.decoder_bits, lambda w, p: build_lower(self.config, self.blocks, w, p, drafted=drafted)),
+            ("upper", q.decoder_bits, lambda w, p: build_upper(self.config, self.blocks, w, p, drafted=drafted)),
         ]
         for name, bits, build in graphs:
-            yield (f"{name}.onnx", f"{name}.bin"), partial(self._graph, part, name, bits, build, advance)
+            weights = partial(Weights, part / f"{name}.bin", self.checkpoint, bits, q.block, advance)
+            yield (f"{name}.onnx", f"{name}.bin"), partial(_graph, weights, build, part / f"{name}.onnx")
+        if drafter and self.drafter:
+            weights = partial(Weights, part / "drafter.bin", self.drafter, q.decoder_bits, q.block, advance)
+            make = partial(build_drafter, drafter, self.blocks)
+            yield ("drafter.onnx", "drafter.bin"), partial(_graph, weights, make, part / "drafter.onnx")
         yield ("embed.bin",), partial(self._write_table, part, EMBEDDING, "embed.bin", embed, advance)
         if ple:
             yield ("ple.bin",), partial(self._write_table, part, PLE, "ple.bin", ple, advance)
@@ -196,12 +215,18 @@ class _Export:
         source = self.checkpoint.quantised(tensor) or self.checkpoint.rows(tensor)
         write_table(part / name, shape, tensor, source, advance)
 
-    def _graph(self, part: Path, name: str, bits: int | None, build: Callable[[Weights, Path], None], advance: Advance) -> None:
-        weights = Weights(part / f"{name}.bin", self.checkpoint, bits, self.quantisation.block, advance)
-        try:
-            build(weights, part / f"{name}.onnx")
-        finally:
-            weights.close()
+
+def _graph(opened: Callable[[], Weights], build: Callable[[Weights, Path], None], path: Path) -> None:
+    weights = opened()
+    try:
+        build(weights, path)
+    finally:
+        weights.close()
+
+
+def _read(model: dict[str, Any]) -> dict[str, Any]:
+    """What a program here may read of a `config.json`."""
+    return {key: value for key, value in model.items() if key not in _UNREAD}
 
 
 @contextmanager

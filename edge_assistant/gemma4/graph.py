@@ -20,7 +20,7 @@ from edge_assistant.gemma4.mapped import floats
 from edge_assistant.gemma4.quantise import quantise
 
 MICROSOFT = "com.microsoft"
-FLOAT, INT64 = int(TensorProto.FLOAT), int(TensorProto.INT64)
+FLOAT, INT64, INT32, BOOL = (int(kind) for kind in (TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL))
 SLICE = 1 << 18
 """Weights converted at once: bounds the memory of an export."""
 _INLINE_BYTES = 64
@@ -69,6 +69,10 @@ class Weights:
 
     def close(self) -> None:
         self._file.close()
+
+    def read(self, count: int) -> None:
+        """So many weights of the checkpoint have been read."""
+        self._advance(count)
 
     def vector(self, name: str, *shape: int) -> NDArray[np.float32]:
         """A small tensor of the checkpoint, kept in float32."""
@@ -175,6 +179,11 @@ class Graph:
             else:
                 self._initialisers[name] = self.weights.write(name, iter([value]), value.dtype, value.shape)
         return name
+
+    def tensor(self, tensor: TensorProto) -> str:
+        """One that lies in the file already; its name."""
+        self._initialisers[tensor.name] = tensor
+        return tensor.name
 
     def ints(self, *values: int) -> str:
         return self.constant("ints_" + "_".join(map(str, values)), np.array(values, np.int64))

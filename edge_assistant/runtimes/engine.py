@@ -77,7 +77,7 @@ class Graph:
         self._session = open_graph(path, threads)
         self.inputs: set[str] = {node.name for node in self._session.get_inputs()}
 
-    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, Array]) -> None:
+    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> None:
         """Run once. Inputs that the graph does not have are left out."""
         binding = self._session.io_binding()
         for name, array in inputs.items():
@@ -97,6 +97,20 @@ class Row:
     ple_rows: Array
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The same of tokens that follow one another. Each [1, R, width]."""
+
+    hidden: Array
+    embeds: Array
+    ple_rows: Array
+
+    def __getitem__(self, i: int) -> Row:
+        """A copy of one, so that it keeps no other alive."""
+        part = slice(i, i + 1)
+        return Row(self.hidden[:, part].copy(), self.embeds[:, part].copy(), self.ple_rows[:, part].copy())
+
+
 class Decoder:
     """The two graphs of the decoder over a cache."""
 
@@ -106,12 +120,20 @@ class Decoder:
 
     def lower(self, cache: Cache, embeds: Array, ple_rows: Array) -> Row:
         """Add tokens to the cache; embeds [S, hidden], ple_rows [S, layers · ple]. Gives the last one's row."""
+        return self._add(cache, embeds, ple_rows, apart=False)[len(embeds) - 1]
+
+    def lower_apart(self, cache: Cache, embeds: Array, ple_rows: Array) -> Rows:
+        """Add tokens, at most `cache.apart` of them, each computed as if it had come alone. For bundles with a drafter."""
+        return self._add(cache, embeds, ple_rows, apart=True)
+
+    def _add(self, cache: Cache, embeds: Array, ple_rows: Array, *, apart: bool) -> Rows:
         config, count = self._config, len(embeds)
         width = config.lower * config.ple
         inputs: dict[str, NDArray[Any]] = {
             "inputs_embeds": np.ascontiguousarray(embeds[None]),
             "ple_rows": np.ascontiguousarray(ple_rows[None, :, :width]),
             "positions": np.arange(cache.length, cache.length + count, dtype=np.int64),
+            "apart": np.array(apart),
         }
         views = {kind: cache.view(kind, cache.length) for kind in KINDS}
         inputs |= {f"key_positions.{kind}": view.positions for kind, view in views.items()}
@@ -128,36 +150,47 @@ class Decoder:
             outputs[f"new_key.{i}"], outputs[f"new_value.{i}"] = keys[i], values[i]
         self._lower.run(inputs, outputs)
         cache.append(keys, values)
-        last = slice(count - 1, count)
-        return Row(hidden[:, last].copy(), inputs["inputs_embeds"][:, last].copy(), ple_rows[None, last, width:].copy())
+        return Rows(hidden, inputs["inputs_embeds"], ple_rows[None, :, width:])
 
     def upper(self, cache: Cache, row: Row) -> Array:
         """The logits after the last token of the cache, whose row this is. Shape [vocab].
 
         Raises BundleError when they are not numbers: who takes the largest of them would answer nonsense.
         """
-        config = self._config
+        return self._answer(cache, row)["logits"][0, 0]
+
+    def upper_with_states(self, cache: Cache, rows: Row | Rows) -> tuple[Array, Array]:
+        """The logits after each of the last R tokens of the cache, and the states behind them. For bundles with a drafter.
+
+        Shapes [R, vocab] and [R, hidden]. Raises as `upper` does.
+        """
+        state = np.empty((1, rows.hidden.shape[1], self._config.hidden), np.float32)
+        return self._answer(cache, rows, state=state)["logits"][0], state[0]
+
+    def _answer(self, cache: Cache, rows: Row | Rows, **more: Array) -> dict[str, Array]:
+        config, count = self._config, rows.hidden.shape[1]
+        first = cache.length - count
         inputs: dict[str, NDArray[Any]] = {
-            "hidden": row.hidden,
-            "inputs_embeds": row.embeds,
-            "ple_rows": row.ple_rows,
-            "positions": np.array([cache.length - 1], np.int64),
+            "hidden": rows.hidden,
+            "inputs_embeds": rows.embeds,
+            "ple_rows": np.ascontiguousarray(rows.ple_rows),
+            "positions": np.arange(first, cache.length, dtype=np.int64),
         }
         for kind in KINDS:
             if f"key.{kind}" not in self._upper.inputs:
                 continue
-            view, source = cache.view(kind, cache.length - 1), config.source(kind)
+            view, source = cache.view(kind, first), config.source(kind)
             inputs[f"key_positions.{kind}"] = view.positions
             inputs[f"key.{kind}"] = cache.keys[source][view.begin : view.end]
             inputs[f"value.{kind}"] = cache.values[source][view.begin : view.end]
-        logits = np.empty((1, 1, config.vocab), np.float32)
-        self._upper.run(inputs, {"logits": logits})
+        logits = np.empty((1, count, config.vocab), np.float32)
+        self._upper.run(inputs, {"logits": logits, **more})
         if not np.isfinite(logits.max()):  # NaN where one of them is
             raise BundleError(
                 "the model's numbers are not finite: its weights are damaged, or of a kind that is not supported",
                 "`edge-assistant models verify` finds damage; fetch the model again, or take another",
             )
-        return logits[0, 0]
+        return {"logits": logits}
 
 
 class Encoder:

@@ -1,7 +1,7 @@
 """The default runtime: Gemma 4 on onnxruntime, from a bundle.
 
 A token whose logits nobody wants passes the lower graph alone; the upper one runs once for each token that is chosen. Feeding
-keeps the last row, so that decoding starts without feeding anything again.
+keeps the last row, so that decoding starts without feeding anything again. A bundle may have a drafter (see `drafting`).
 """
 
 import logging
@@ -24,6 +24,7 @@ from edge_assistant.gemma4.decoder import embedding_scale, ple_scale
 from edge_assistant.gemma4.tables import Table
 from edge_assistant.gemma4.tokens import Detokeniser, Tokens
 from edge_assistant.runtime import Pcm, Prompting, Sampling, Token
+from edge_assistant.runtimes.drafting import MOST, Ahead, Drafter, Drafting, rows_alike
 from edge_assistant.runtimes.engine import Decoder, Encoder, Row, Threads
 from edge_assistant.runtimes.prepared import is_prepared
 from edge_assistant.runtimes.sampling import choose
@@ -47,7 +48,7 @@ _T = TypeVar("_T")
 class OnnxModel:
     """A bundle in memory, shared by its sessions; used by one thread at a time."""
 
-    def __init__(self, bundle: Bundle, graphs: Path, threads: Threads, chunk: int) -> None:
+    def __init__(self, bundle: Bundle, graphs: Path, threads: Threads, chunk: int, draft: int = 0) -> None:
         self.bundle, self.config = bundle, bundle.config
         manifest, text = bundle.manifest, bundle.config.text
         self.tokens = Tokens(bundle.path("tokenizer.json"))
@@ -55,6 +56,8 @@ class OnnxModel:
         self.hearing = Hearing(self.config, Encoder(text.hidden, graphs / "encoder.onnx", threads), chunk)
         self._embed = Table(bundle.path("embed.bin"), manifest.embed, embedding_scale(text))
         self._ple = Table(bundle.path("ple.bin"), manifest.ple, ple_scale(text)) if manifest.ple else None
+        self.drafting = self._drafting(graphs / "drafter.onnx", threads, draft)
+        """None where nothing is drafted."""
 
     @classmethod
     def open(
@@ -65,22 +68,38 @@ class OnnxModel:
         spin: bool = False,
         cores: tuple[int, ...] = (),
         chunk: int = CHUNK,
+        draft: int = 0,
         prepared: Path | None = None,
     ) -> "OnnxModel":
         """Open a bundle's folder. Raises BundleError.
 
-        `threads`, `spin`, `cores`: see `Threads`; `chunk`: soft tokens encoded at once, more is cheaper and later; `prepared`: a
-        folder made by `prepared.prepare`, used where it fits this bundle and this machine.
+        `threads`, `spin`, `cores`: see `Threads`; `chunk`: soft tokens encoded at once, more is cheaper and later; `draft`:
+        tokens that the bundle's drafter, if it has one, guesses at once, 0 leaves it alone; `prepared`: a folder made by
+        `prepared.prepare`, used where it fits this bundle and this machine.
         """
+        if not 0 <= draft <= MOST:
+            raise ValueError(f"from 0 to {MOST} tokens can be drafted at once, not {draft}")
         opened = Bundle.open(bundle)
         fits = prepared is not None and is_prepared(opened, prepared)
         if prepared and prepared.is_dir() and not fits:
             log.warning("%s was packed for another processor or onnxruntime and is left alone; prepare the model again", prepared)
-        return cls(opened, prepared if prepared and fits else opened.folder, Threads(threads, spin, cores), chunk)
+        return cls(opened, prepared if prepared and fits else opened.folder, Threads(threads, spin, cores), chunk, draft)
 
     def session(self, capacity: int = 4096) -> "OnnxSession":
         """A new conversation of at most `capacity` tokens. Its memory is touched only as far as the conversation comes."""
         return OnnxSession(self, capacity)
+
+    def _drafting(self, graph: Path, threads: Threads, draft: int) -> Drafting | None:
+        config, text = self.bundle.drafter, self.config.text
+        if config is None or not draft:
+            return None
+        rows = rows_alike(self.decoder, text, self.bundle.manifest.blocks, draft + 1)
+        if rows <= draft:
+            log.warning("this processor rounds otherwise with %d rows at once; tokens drafted: %d", rows + 1, rows - 1)
+        if rows == 1:
+            return None
+        drafter = Drafter(config, text, graph, threads)
+        return Drafting(self.decoder, drafter, self.embed, self.tokens.control.stops, rows - 1)
 
     def embed(self, ids: list[int]) -> tuple[Array, Array]:
         """Input embeddings [n, hidden] and per-layer rows [n, layers · ple] of text tokens."""
@@ -130,6 +149,7 @@ class OnnxSession:
         self._marks: dict[int, Clip] = {}
         self._rows: dict[int, Row] = {}
         self._last: Row | None = None
+        self._ahead = Ahead()
 
     @property
     def prompting(self) -> Prompting:
@@ -211,7 +231,7 @@ class OnnxSession:
         self._spans = [span for span in self._spans if span.end < position]
         self._marks = {place: clip for place, clip in self._marks.items() if place <= position}
         self._rows = {place: row for place, row in self._rows.items() if place <= position}
-        self._last = self._rows.get(position)
+        self._last, self._ahead = self._rows.get(position), Ahead()
         self._cache.cut(position)
         if lost := self._ids[position:].count(_SOFT):
             del self._soft[-lost:]
@@ -245,6 +265,7 @@ class OnnxSession:
         self._closed("giving memory back")
         self._marks.clear()
         self._rows.clear()
+        self._ahead = Ahead()
         self._cache.shed()
 
     def decode(self, sampling: Sampling) -> Iterator[Token]:
@@ -288,20 +309,33 @@ class OnnxSession:
         if not known or len(ids) > self.capacity or not self._cache.restore(kept, len(ids)):
             return False
         self._ids, self._soft, self._clip, self._spans = ids, [], None, []
-        self._marks, self._rows, self._last = {}, {len(ids): row}, row
+        self._marks, self._rows, self._last, self._ahead = {}, {len(ids): row}, row, Ahead()
         return True
 
     def _decode(self, sampling: Sampling) -> Iterator[Token]:
         random, text = np.random.default_rng(sampling.seed), Detokeniser(self._model.tokens)
-        for _ in range(sampling.max_tokens):
+        drafting = self._model.drafting if sampling.temperature <= 0 else None
+        for done in range(sampling.max_tokens):
             self._room(1)
-            logits = self._model.decoder.upper(self._cache, self._row())
-            id_, probability = choose(logits, sampling, random)
-            self._run([id_], *self._model.embed([id_]))
+            if drafting:
+                id_, probability = self._next(drafting, sampling.max_tokens - done)
+            else:
+                id_, probability = choose(self.logits(), sampling, random)
+                self._run([id_], *self._model.embed([id_]))
             stop = id_ in self._model.tokens.control.stops
             yield Token(id_, text.add(id_), probability, stop)
             if stop:
                 return
+
+    def _next(self, drafting: Drafting, wanted: int) -> tuple[int, float]:
+        """The likeliest token and its probability; it is in the cache, and what is known beyond it waits."""
+        if not self._ahead.checked:
+            self._ahead = drafting.go_on(self._cache, self._row(), self._ahead.chosen, wanted)
+        checked = self._ahead.checked.popleft()
+        self._cache.take(1)
+        self._ids.append(checked.id)
+        self._last = checked.row
+        return checked.id, checked.probability
 
     def logits(self) -> Array:
         """Of the token after the last one in the cache. Shape [vocab]."""
@@ -335,7 +369,7 @@ class OnnxSession:
         self._keep_row()
 
     def _run(self, ids: list[int], embeds: Array, ple_rows: Array) -> None:
-        self._last = self._model.decoder.lower(self._cache, embeds, ple_rows)
+        self._last, self._ahead = self._model.decoder.lower(self._cache, embeds, ple_rows), Ahead()
         self._ids += ids
 
     def _keep_row(self) -> None:

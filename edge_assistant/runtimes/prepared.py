@@ -18,7 +18,6 @@ from edge_assistant.runtimes.engine import Threads, open_graph, runtime_version
 
 GROWTH = 2.25
 """Room that the packed files of a graph take beside its weights' in the bundle, rounded up."""
-GRAPHS = ("encoder.onnx", "lower.onnx", "upper.onnx")
 _STAMP = "stamp.json"
 _TELLING = ("model name", "flags", "features", "cpu implementer", "cpu architecture", "cpu variant", "cpu part")
 
@@ -27,7 +26,7 @@ def prepare(bundle: Path, folder: Path) -> None:
     """Pack a bundle's graphs into a folder, which appears whole or not at all. Raises BundleError, UsageError."""
     opened = Bundle.open(bundle)
     with appearing(folder) as part:
-        for name in GRAPHS:
+        for name in _graphs(opened):
             open_graph(opened.path(name), Threads(), packed=part / name)
         sizes = {path.name: path.stat().st_size for path in part.iterdir()}
         (part / _STAMP).write_text(json.dumps({**_stamp(opened), "files": sizes}, indent=1), encoding="utf-8")
@@ -40,7 +39,7 @@ def prepared_folder(identity: str) -> Path:
 
 def prepared_bytes(bundle: Bundle) -> int:
     """Room that they will take, rounded up."""
-    return round(GROWTH * sum(bundle.manifest.files[str(Path(name).with_suffix(".bin"))].bytes for name in GRAPHS))
+    return round(GROWTH * sum(bundle.manifest.files[str(Path(name).with_suffix(".bin"))].bytes for name in _graphs(bundle)))
 
 
 def is_prepared(bundle: Bundle, folder: Path) -> bool:
@@ -51,6 +50,10 @@ def is_prepared(bundle: Bundle, folder: Path) -> bool:
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return found == {**_stamp(bundle), "files": sizes}
+
+
+def _graphs(bundle: Bundle) -> list[str]:
+    return [name for name in bundle.manifest.files if name.endswith(".onnx")]
 
 
 def _stamp(bundle: Bundle) -> dict[str, str]:

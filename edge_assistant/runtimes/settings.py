@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_assistant.places import state_folder
+from edge_assistant.runtimes.drafting import MOST
 from edge_assistant.runtimes.onnx import CHUNK
 from edge_assistant.runtimes.prepared import processor
 
@@ -24,16 +25,19 @@ class Settings:
     spin: bool = False
     cores: tuple[int, ...] = ()
     chunk: int = CHUNK
+    draft: int = 0
 
     def options(self) -> dict[str, Any]:
         """As `OnnxModel.open` takes them."""
-        return {"threads": self.threads, "spin": self.spin, "cores": self.cores, "chunk": self.chunk}
+        return {"threads": self.threads, "spin": self.spin, "cores": self.cores, "chunk": self.chunk, "draft": self.draft}
 
     def __str__(self) -> str:
         parts = [f"{self.threads} thread{'s' * (self.threads > 1)}"]
         parts += ["spinning"] * self.spin
         parts += [f"tied to processor {', '.join(map(str, self.cores))}"] * bool(self.cores)
-        return ", ".join([*parts, f"{self.chunk} soft tokens at once"])
+        parts += [f"{self.chunk} soft tokens at once"]
+        parts += [f"{self.draft} token{'s' * (self.draft > 1)} drafted"] * bool(self.draft)
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +100,10 @@ def _key(identity: str) -> dict[str, Any]:
 
 def _parse(raw: Mapping[str, Any]) -> Settings:
     """Raises ValueError, KeyError or TypeError for settings that cannot be."""
-    settings = Settings(int(raw["threads"]), bool(raw["spin"]), tuple(map(int, raw["cores"])), int(raw["chunk"]))
+    draft = int(raw.get("draft", 0))  # files of before have none
+    settings = Settings(int(raw["threads"]), bool(raw["spin"]), tuple(map(int, raw["cores"])), int(raw["chunk"]), draft)
     processors = usable_processors()
-    if not 1 <= settings.threads <= len(processors) or not 1 <= settings.chunk <= 64:
+    if not 1 <= settings.threads <= len(processors) or not 1 <= settings.chunk <= 64 or not 0 <= draft <= MOST:
         raise ValueError(f"no such settings: {settings}")
     if settings.cores and (len(settings.cores) != settings.threads - 1 or not set(settings.cores) <= set(processors)):
         raise ValueError(f"no such processors: {settings.cores}")

@@ -274,8 +274,9 @@ def write_safetensors(path: Path, named: list[tuple[str, np.ndarray[Any, Any]]],
     kinds: dict[str, Any] = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
     header, bodies, at = {}, [], 0
     for name, array in named:
-        body = array.astype(kinds[dtype]).tobytes()
-        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [at, at + len(body)]}
+        whole = array.dtype.kind == "i"
+        body = array.astype(np.int64 if whole else kinds[dtype]).tobytes()
+        header[name] = {"dtype": "I64" if whole else dtype, "shape": list(array.shape), "data_offsets": [at, at + len(body)]}
         bodies.append(body)
         at += len(body)
     text = json.dumps(header).encode()
