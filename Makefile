@@ -30,6 +30,7 @@ lint: setup-dev
 parity: setup-dev $(PARITY)/ready ## recompute the stored references with transformers in float64 and compare
 	$(PARITY)/bin/python tests/parity/make_references.py --check
 	$(PARITY)/bin/python tests/parity/make_adapter_references.py --check
+	$(PARITY)/bin/python tests/parity/make_drafter_references.py --check
 
 SETS ?= pocket-sets
 pocket-eval: setup-dev ## pocket on voices it has never heard; SETS=FOLDER, made as assets/pocket/recipe/README.md says

@@ -17,6 +17,7 @@ from edge_assistant.errors import CheckpointError, EdgeAssistantError, FetchErro
 from edge_assistant.gemma4.adapter import adapted
 from edge_assistant.gemma4.bundle import MANIFEST, SEAL, Bundle, sha256
 from edge_assistant.gemma4.config import Config, read_features, read_json
+from edge_assistant.gemma4.drafter import DrafterConfig
 from edge_assistant.gemma4.export import Making, bundle_bytes, export
 from edge_assistant.gemma4.finished import fingerprint
 from edge_assistant.gemma4.folder import check_free, resuming, unfinished
@@ -30,8 +31,12 @@ _MARGIN_BYTES = 256 << 20
 """Left free for everybody else."""
 
 
-def fetch(model: str, name: str, making: Making, *, revision: str | None = None, keep: bool = False) -> Bundle:
+def fetch(
+    model: str, name: str, making: Making, *, revision: str | None = None, keep: bool = False, drafter: Path | None = None
+) -> Bundle:
     """Fetch a known model or a repository from the hub, build it and verify it. `keep` keeps the checkpoint.
+
+    `drafter`: see `build`; it is not fetched.
 
     Raises FetchError, CheckpointError, StorageError or UsageError; what arrived whole waits for the next try.
     """
@@ -52,53 +57,59 @@ def fetch(model: str, name: str, making: Making, *, revision: str | None = None,
         hub.download(listing, [file for file in (*_SETTINGS, _INDEX) if file in there], folder, progress=progress)
         weights = _weight_files(folder, there, repository)
         need = hub.missing(listing, weights, folder)
-        room = _gguf_room(sizes[file] for file in weights) if weights[0].endswith(SUFFIX) else _room(folder, making)
+        room = _gguf_room(sizes[file] for file in weights) if weights[0].endswith(SUFFIX) else _room(folder, making, drafter)
         _check_space(target.parent, need, room, f"fetch {repository}")
         hub.download(listing, weights, folder, progress=progress)
-    bundle = build(folder, name, making)
+    bundle = build(folder, name, making, drafter=drafter)
     if not keep:
         shutil.rmtree(fetched(target))
     return bundle
 
 
-def take(source: Path, name: str, making: Making) -> Bundle:
+def take(source: Path, name: str, making: Making, drafter: Path | None = None) -> Bundle:
     """Install what a folder or a stick holds, with no network: a bundle is copied, a checkpoint is built.
 
     It may lie in the folder itself or in one of it that has the model's name. Raises as `fetch` does.
     """
     source = source.expanduser()
     if source.is_file():
-        return build(source, name, making)
+        return build(source, name, making, drafter=drafter)
     names = [".", name, KNOWN.get(name, name).rpartition("/")[2]]
     for folder in (source / each for each in names):
         if (folder / MANIFEST).is_file():
+            if drafter:
+                raise UsageError(f"{folder} is a bundle, and --drafter is for one that is built", "name the checkpoint")
             return _copy(folder, name)
         if (folder / "config.json").is_file() or any(folder.glob(f"*{SUFFIX}")):
-            return build(folder, name, making)
+            return build(folder, name, making, drafter=drafter)
     raise FetchError(
         f"{source} holds neither a bundle nor a checkpoint, nor has it a folder {names[2]}",
         "name the folder with manifest.json, or with config.json and *.safetensors, or with a pair of GGUF files",
     )
 
 
-def build(checkpoint: Path, name: str, making: Making, adapter: Path | None = None) -> Bundle:
+def build(checkpoint: Path, name: str, making: Making, adapter: Path | None = None, drafter: Path | None = None) -> Bundle:
     """Build a checkpoint into an installed model and verify it; goes on where a killed run was.
 
     `checkpoint`: a folder of safetensors or with a pair of GGUF files, or the decoder's GGUF file. `adapter`: the folder of a
-    LoRA adapter to merge in.
+    LoRA adapter to merge in. `drafter`: the folder of the model's assistant checkpoint.
     Raises CheckpointError, StorageError or UsageError.
     """
     target = installed_folder(name)
     with _storing(target.parent):
         check_free(target)
+        if drafter and not drafter.is_dir():
+            raise CheckpointError(f"{drafter} is no folder", "give the folder of the model's assistant checkpoint")
         checkpoint = _found(checkpoint)
-        room = _room(checkpoint, making) - _used(unfinished(target))
+        room = _room(checkpoint, making, drafter) - _used(unfinished(target))
         _check_space(target.parent, 0, max(0, room), f"build {name}")
         source = checkpoint
         mark = fingerprint(checkpoint if checkpoint.is_dir() else checkpoint.parent) + checkpoint.name
         if adapter:
             source, mark = adapted(checkpoint, adapter), mark + fingerprint(adapter)
-        bundle = export(source, target, resume=mark, **making.options())
+        if drafter:
+            mark += fingerprint(drafter)
+        bundle = export(source, target, drafter=drafter, resume=mark, **making.options())
         bundle.verify()
     return bundle
 
@@ -213,11 +224,12 @@ def _gguf_room(sizes: Iterable[int]) -> int:
     return 2 * sum(sizes)
 
 
-def _room(checkpoint: Path, making: Making) -> int:
+def _room(checkpoint: Path, making: Making, drafter: Path | None) -> int:
     if checkpoint.is_file():
         return _gguf_room(path.stat().st_size for path in checkpoint.parent.glob(f"*{SUFFIX}"))
     config = Config.parse(read_json(checkpoint / "config.json"), read_features(checkpoint))
-    return bundle_bytes(config, making.quantisation, making.table_bits)
+    drafts = DrafterConfig.parse(read_json(drafter / "config.json"), config.text) if drafter else None
+    return bundle_bytes(config, making.quantisation, making.table_bits, drafts)
 
 
 def _check_space(folder: Path, fetch_bytes: int, build_bytes: int, what: str, product: str = "the bundle") -> None:

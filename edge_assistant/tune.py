@@ -1,4 +1,4 @@
-"""Finds how the runtime uses this machine best for one model, by measuring: threads, spinning, affinity, chunk of sound.
+"""Finds how the runtime uses this machine best for one model, by measuring: threads, spinning, affinity, chunk of sound, drafts.
 
 One question after the other: each candidate meets the best so far in turns, and takes its place only when it is faster beyond
 doubt. At the end the best meets the defaults once more, and they win every tie: nothing that is kept is slower than they are.
@@ -27,6 +27,8 @@ LOST_RUNS = 1
 """Of its runs a winner may lose so many."""
 CHUNKS = (8, 16)
 """Candidates beside the default: 40 ms of sound each."""
+DRAFTS = (1, 2, 3)
+"""Tokens drafted at once, where there is a drafter."""
 COUNTS = (1, 2, 3, 4, 6, 8, 12, 16)
 QUESTION_S = 5.0
 """A question of this length is what counts: sound that is encoded slower than it comes is waited for at its end."""
@@ -39,14 +41,19 @@ _LONGEST_CHUNK_S = 0.64
 _CAPACITY = 512
 
 
-def tune(measure: Measure, most: int, processors: list[int], told: Callable[[str], None]) -> Tuned:
-    """Measure and choose. `most`: threads; `processors`: logical ones to tie them to; `told`: is told each result."""
+def tune(measure: Measure, most: int, processors: list[int], told: Callable[[str], None], drafts: tuple[int, ...] = ()) -> Tuned:
+    """Measure and choose.
+
+    `most`: threads; `processors`: logical ones to tie them to; `told`: is told each result; `drafts`: numbers of tokens to draft.
+    """
     default = Settings()
     best = _choose_threads(measure, most, told)
     if best.threads > 1:
         best = _better(measure, best, replace(best, cores=tuple(processors[1 - best.threads :])), told)
     for chunk in CHUNKS:
         best = _better(measure, best, replace(best, chunk=chunk), told)
+    for draft in drafts:
+        best = _better(measure, best, replace(best, draft=draft), told)
     if best == default:
         wait = median(measure(default, run) for run in range(RUNS))
         return Tuned(default, wait, wait)

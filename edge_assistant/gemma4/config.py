@@ -58,7 +58,7 @@ class Fields:
     def part(self, key: str) -> "Fields":
         value = self.values.get(key)
         if not isinstance(value, Mapping):
-            raise CheckpointError(f"{self.name} has no {key!r}")
+            raise CheckpointError(f"{self.name} has no {key!r}", "give a complete Gemma 4 checkpoint")
         return Fields(cast(Mapping[str, Any], value), f"{self.name}: {key}")
 
 

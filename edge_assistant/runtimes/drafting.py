@@ -31,6 +31,8 @@ Embed = Callable[[list[int]], tuple[Array, Array]]
 """See `OnnxModel.embed`."""
 MOST = 8
 """Tokens that may be drafted at once."""
+_VECTOR = 16
+"""Floats of the widest vector of any processor."""
 _GREEDY, _UNUSED = Sampling(), np.random.default_rng(0)
 
 
@@ -150,10 +152,13 @@ class Drafting:
 
 
 def rows_alike(decoder: Decoder, config: TextConfig, blocks: Blocks, most: int) -> int:
-    """How many rows, up to `most`, give together the very bits that they give alone; 1 where no two do.
+    """How many rows, up to `most`, give together the very bits that they give alone, fewer of them too; 1 where no two do.
 
-    Tried on noise, after noise in a cache of two of the larger blocks.
+    Tried on noise, after noise in a cache of two of the larger blocks. Rows that are no whole vectors do not: their elements fall
+    into other places of a vector together than alone, and the last of many are computed one by one, which rounds otherwise.
     """
+    if any(width % _VECTOR for width in _widths(config)):
+        return 1
     random = np.random.default_rng(0)
 
     def noise(*shape: int) -> Array:
@@ -176,13 +181,19 @@ def rows_alike(decoder: Decoder, config: TextConfig, blocks: Blocks, most: int) 
         logits, states = decoder.upper_with_states(cache, row)
         kept = [array.copy() for array in cache.token(begin + i)]
         alone.append([row.hidden[0, 0], logits[0], states[0], *kept])
-    for count in range(most, 1, -1):
+    for count in range(2, most + 1):
         cache.cut(begin)
         for array in chain(*(cache.token(begin + i) for i in range(most))):
             array[:] = noise(*array.shape)
         rows = decoder.lower_apart(cache, embeds[:count], ple_rows[:count])
         logits, states = decoder.upper_with_states(cache, rows)
         together = [[rows.hidden[0, i], logits[i], states[i], *cache.token(begin + i)] for i in range(count)]
-        if all(map(np.array_equal, chain(*together), chain(*alone[:count]))):
-            return count
-    return 1
+        if not all(map(np.array_equal, chain(*together), chain(*alone[:count]))):
+            return count - 1
+    return most
+
+
+def _widths(config: TextConfig) -> set[int]:
+    """Of everything that functions are applied to, element by element."""
+    layers = ((layer.mlp, layer.head_dim, config.heads * layer.head_dim) for layer in config.layers)
+    return {config.hidden, config.ple, config.vocab, *chain(*layers)}

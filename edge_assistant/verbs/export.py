@@ -19,6 +19,7 @@ examples:
   edge-assistant export checkpoint/ bundle/ --bits fp32
   edge-assistant export gemma-4-E2B_q4_0-it.gguf ~/bundles/e2b-qat --projector mmproj.gguf
   edge-assistant export gemma-4-E2B-it/ ~/bundles/tuned --adapter my-lora/
+  edge-assistant export gemma-4-E2B-it/ ~/bundles/e2b --drafter gemma-4-E2B-it-assistant/
 """
 
 
@@ -35,7 +36,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--projector", type=Path, metavar="FILE", help="the GGUF file that hears (the one named mmproj beside CHECKPOINT)"
     )
     add_adapter(parser)
+    add_drafter(parser)
     add_making(parser)
+
+
+def add_drafter(parser: argparse.ArgumentParser) -> None:
+    """Declare what guesses tokens."""
+    parser.add_argument(
+        "--drafter",
+        type=Path,
+        metavar="FOLDER",
+        help="the assistant checkpoint published with the model: it guesses tokens that the model then checks several at a time",
+    )
 
 
 def add_adapter(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +106,7 @@ def run(args: argparse.Namespace) -> None:
     """Do it. Raises CheckpointError or UsageError."""
     from edge_assistant.gemma4.export import export  # noqa: PLC0415
 
-    export(_open(args), args.bundle, **making(args).options())
+    export(_open(args), args.bundle, drafter=args.drafter, **making(args).options())
     print(args.bundle)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_assistant.errors import BundleError, UsageError
-from edge_assistant.verbs.export import add_adapter, add_making, making
+from edge_assistant.verbs.export import add_adapter, add_drafter, add_making, making
 
 if TYPE_CHECKING:
     from edge_assistant.gemma4.bundle import Bundle
@@ -35,6 +35,7 @@ examples:
   edge-assistant models build ~/gemma-4-E2B-it --name e2b
   edge-assistant models build ~/gemma-4-E2B-it --name small --block 128 --tables 4
   edge-assistant models build ~/gemma-4-E2B-it --name tuned --adapter ~/my-lora
+  edge-assistant models build ~/gemma-4-E2B-it --name e2b --drafter ~/gemma-4-E2B-it-assistant
 """
 _VERIFY = "examples:\n  edge-assistant models verify\n  edge-assistant models verify e2b\n"
 _PREPARE = """\
@@ -74,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_adapter(build)
     for sub, default in ((fetch, "the model's name, or the repository's"), (build, "that of the folder or file")):
         sub.add_argument("--name", metavar="NAME", help=f"name to install it under ({default})")
+        add_drafter(sub)
         add_making(sub)
     verify = action("verify", "read every byte of a model and compare its hashes", _VERIFY)
     verify.add_argument("names", nargs="*", metavar="NAME", help="name or folder (all that are here)")
@@ -148,9 +150,10 @@ def _fetch(args: argparse.Namespace) -> None:
     if args.source is not None:
         if args.revision:
             raise UsageError("--revision has no meaning with --from", "leave one of them out")
-        _tell(args, name, take(args.source, name, making(args)))
+        _tell(args, name, take(args.source, name, making(args), args.drafter))
     else:
-        _tell(args, name, fetch(args.model, name, making(args), revision=args.revision, keep=args.keep))
+        bundle = fetch(args.model, name, making(args), revision=args.revision, keep=args.keep, drafter=args.drafter)
+        _tell(args, name, bundle)
 
 
 def _build(args: argparse.Namespace) -> None:
@@ -158,7 +161,7 @@ def _build(args: argparse.Namespace) -> None:
 
     path = args.checkpoint.expanduser().resolve()
     name = args.name or (path.name if path.is_dir() else path.stem)
-    _tell(args, name, build(args.checkpoint.expanduser(), name, making(args), args.adapter))
+    _tell(args, name, build(args.checkpoint.expanduser(), name, making(args), args.adapter, args.drafter))
 
 
 def _tell(args: argparse.Namespace, name: str, bundle: "Bundle") -> None:

@@ -16,9 +16,9 @@ examples:
   edge-assistant tune e2b --all-cores
   edge-assistant tune e2b --forget
 
-It asks the model short questions with more and fewer threads, waiting in a loop or not, tied to processors or not, and with more
-sound at once. `talk`, `ask` and the service then run the model as was fastest; the defaults stay where nothing is clearly faster.
-Let the machine be idle meanwhile. A processor is left to sound and voice.
+It asks the model short questions with more and fewer threads, waiting in a loop or not, tied to processors or not, with more
+sound at once, and with its drafter, where it has one. `talk`, `ask` and the service then run the model as was fastest; the
+defaults stay where nothing is clearly faster. Let the machine be idle meanwhile. A processor is left to sound and voice.
 """
 
 
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     from edge_assistant.runtimes.onnx import OnnxModel  # noqa: PLC0415
     from edge_assistant.runtimes.prepared import prepared_folder  # noqa: PLC0415
     from edge_assistant.runtimes.settings import Settings, keep_tuned, tuned_file, usable_processors  # noqa: PLC0415
-    from edge_assistant.tune import Bench, tune  # noqa: PLC0415
+    from edge_assistant.tune import DRAFTS, Bench, tune  # noqa: PLC0415
 
     bundle = Bundle.open(find_model(args.model))
     if args.forget:
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     processors = usable_processors()
     cores = min(read_machine(models_folder()).cores, len(processors))
     bench = Bench(open_model, most=2 if _two_fit(bundle) else 1)
-    tuned = tune(bench, max(1, cores - (not args.all_cores)), processors, told)
+    tuned = tune(bench, max(1, cores - (not args.all_cores)), processors, told, DRAFTS if bundle.drafter else ())
     try:
         path = keep_tuned(bundle.identity, tuned)
     except OSError as fault:

@@ -34,7 +34,14 @@ TEXT = {
     "use_double_wide_mlp": False,
     "final_logit_softcapping": None,
 }
-SHARED = ("num_key_value_heads", "num_global_key_value_heads", "head_dim", "global_head_dim", "sliding_window", "attention_k_eq_v")
+SHARED = (
+    "num_key_value_heads",
+    "num_global_key_value_heads",
+    "head_dim",
+    "global_head_dim",
+    "sliding_window",
+    "attention_k_eq_v",
+)
 """What a drafter takes over from its model, so that it can read its keys."""
 
 DRAFTERS: dict[str, DrafterShape] = {
@@ -56,6 +63,9 @@ DRAFTERS: dict[str, DrafterShape] = {
     "silu": DrafterShape("silu", text={"hidden_activation": "silu", "rms_norm_eps": 1e-5}),
     "one-head": DrafterShape(text={"num_attention_heads": 1}, clusters=24),
 }
+
+REFERENCED = [name for name, shape in DRAFTERS.items() if SHAPES[shape.target].text.get("num_kv_shared_layers", 3)]
+"""Those whose model shares keys among its own layers: of another, transformers gives none away."""
 
 
 def drafter_config(shape: DrafterShape) -> dict[str, Any]:

@@ -49,6 +49,33 @@ AUDIO: dict[str, Any] = {
     "output_proj_dims": 1536,
 }
 MEL_BINS = 128
+DRAFTER: dict[str, Any] = {
+    "model_type": "gemma4_assistant",
+    "architectures": ["Gemma4AssistantForCausalLM"],
+    "backbone_hidden_size": TEXT["hidden_size"],
+    "use_ordered_embeddings": True,
+    "num_centroids": 2048,
+    "centroid_intermediate_top_k": 32,
+    "tie_word_embeddings": True,
+    "text_config": {
+        "model_type": "gemma4_text",
+        "vocab_size": TEXT["vocab_size"],
+        "hidden_size": 256,
+        "hidden_size_per_layer_input": 0,
+        "vocab_size_per_layer_input": 0,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 4,
+        "num_kv_shared_layers": 4,
+        "layer_types": [SLIDING, SLIDING, SLIDING, FULL],
+        "num_attention_heads": 4,
+        "num_key_value_heads": 1,
+        "head_dim": 256,
+        "global_head_dim": 512,
+        "sliding_window": 512,
+        "max_position_embeddings": 131_072,
+    },
+}
+"""config.json of E2B's assistant: 78 million weights."""
 
 
 def config(text: dict[str, Any] = TEXT) -> dict[str, Any]:
@@ -114,6 +141,29 @@ def text_tensors(text: dict[str, Any] = TEXT) -> Iterator[tuple[str, tuple[int, 
         yield name + "per_layer_input_gate.weight", (ple, hidden)
         yield name + "per_layer_projection.weight", (hidden, ple)
         yield name + "post_per_layer_input_norm.weight", (hidden,)
+        yield name + "layer_scalar", (1,)
+
+
+def drafter_tensors() -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The same of E2B's assistant."""
+    text, backbone = DRAFTER["text_config"], DRAFTER["backbone_hidden_size"]
+    hidden, mlp = text["hidden_size"], text["intermediate_size"]
+    yield "model.embed_tokens.weight", (text["vocab_size"], hidden)
+    yield "model.norm.weight", (hidden,)
+    yield "pre_projection.weight", (hidden, 2 * backbone)
+    yield "post_projection.weight", (backbone, hidden)
+    yield "masked_embedding.centroids.weight", (DRAFTER["num_centroids"], hidden)
+    yield "masked_embedding.token_ordering", (text["vocab_size"],)
+    for i in range(text["num_hidden_layers"]):
+        name, size = f"model.layers.{i}.", head_dim(i, text) * text["num_attention_heads"]
+        for part in ("input", "post_attention", "pre_feedforward", "post_feedforward"):
+            yield f"{name}{part}_layernorm.weight", (hidden,)
+        yield name + "self_attn.q_proj.weight", (size, hidden)
+        yield name + "self_attn.o_proj.weight", (hidden, size)
+        yield name + "self_attn.q_norm.weight", (head_dim(i, text),)
+        yield name + "mlp.gate_proj.weight", (mlp, hidden)
+        yield name + "mlp.up_proj.weight", (mlp, hidden)
+        yield name + "mlp.down_proj.weight", (hidden, mlp)
         yield name + "layer_scalar", (1,)
 
 

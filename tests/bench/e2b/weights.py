@@ -30,11 +30,14 @@ class RandomWeights(Checkpoint):
     """Only `config.json` and a small tokenizer are files."""
 
     def __init__(self, folder: Path, text: dict[str, Any] = shape.TEXT) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(shape.config(text)), encoding="utf-8")
+        self._make(folder, shape.config(text), dict([*shape.text_tensors(text), *shape.audio_tensors(text)]))
         make_tokenizer(folder / "tokenizer.json")
+
+    def _make(self, folder: Path, config: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
         self.folder = folder
-        self._shapes = dict([*shape.text_tensors(text), *shape.audio_tensors(text)])
+        self._shapes = shapes
         self._pools: dict[int, NDArray[Any]] = {}
         self._noise = np.random.default_rng(0).standard_normal(POOL, np.float32)
 
@@ -43,6 +46,9 @@ class RandomWeights(Checkpoint):
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self._shapes[name]
+
+    def quantised(self, name: str) -> None:
+        """All are floats."""
 
     def rows(self, name: str) -> NDArray[Any]:
         dims = self._shapes[name]
@@ -61,15 +67,28 @@ class RandomWeights(Checkpoint):
         return view if len(dims) == 2 else view.reshape(dims)
 
 
+class RandomDrafter(RandomWeights):
+    """Of E2B's assistant."""
+
+    def __init__(self, folder: Path) -> None:
+        self._make(folder, shape.DRAFTER, dict(shape.drafter_tensors()))
+
+    def rows(self, name: str) -> NDArray[Any]:
+        if name.endswith("token_ordering"):
+            return np.random.default_rng(1).permutation(self._shapes[name][0])
+        return super().rows(name)
+
+
 def hash_of(name: str) -> int:
     """The same in every run."""
     return int.from_bytes(name.encode()) % 1_000_003
 
 
-def make_bundle(folder: Path, block: int) -> Path:
-    """The product's own export, into `folder`, unless it is there and whole."""
+def make_bundle(folder: Path, block: int, *, drafted: bool = False) -> Path:
+    """The product's own export, into `folder`, unless it is there and whole. `drafted`: with a drafter."""
     if folder.exists():
         Bundle.open(folder)
         return folder
-    export(RandomWeights(folder.parent / "checkpoint"), folder, table_bits=4, block=block)
+    drafter = RandomDrafter(folder.parent / "drafter") if drafted else None
+    export(RandomWeights(folder.parent / "checkpoint"), folder, table_bits=4, block=block, drafter=drafter)
     return folder
