@@ -23,7 +23,9 @@ from edge_assistant.runtimes import onnx as onnx_runtime
 from edge_assistant.runtimes.drafting import Drafting, rows_alike
 from edge_assistant.runtimes.engine import Decoder, Graph
 from edge_assistant.runtimes.onnx import OnnxModel, OnnxSession
+from edge_assistant.runtimes.opening import open_model
 from edge_assistant.runtimes.prepared import prepare
+from edge_assistant.runtimes.settings import Settings, Tuned, keep_tuned
 
 BLOCKS = Blocks(16, 32)
 PROMPT = np.random.default_rng(1).integers(24, 280, 21).tolist()
@@ -117,7 +119,7 @@ CASES = [
         (name, 4, 32)
         for name in ("sorted", "two-key-heads", "keys-are-values", "odd-widths", "window-4", "window-beyond-context")
     ),
-    *((name, None, 32) for name in ("plain", "four-key-heads", "alternating", "sorted-e2b-pattern")),
+    *((name, None, 32) for name in ("plain", "four-key-heads", "alternating", "sorted-e2b-pattern", "no-sharing")),
     *(("sorted", *kind) for kind in ((8, 32), (8, 64), (8, 128), (4, 16), (4, 64), (4, 128), (4, 256))),
 ]
 
@@ -423,6 +425,14 @@ def test_tokens_that_lie_nowhere_are_refused(checkpoint: Path, tmp_path: Path, c
     write_safetensors(drafter / "model.safetensors", list(tensors.items()), "F32")
     assert main(["export", str(checkpoint), str(tmp_path / "bundle"), "--drafter", str(drafter)]) == 2
     assert "does not name each of its 288 tokens once" in capsys.readouterr().err
+
+
+def test_what_was_measured_here_decides(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert open_model(folder / "bundle").drafting is None
+    keep_tuned(Bundle.open(folder / "bundle").identity, Tuned(Settings(draft=2), 0.5, 1.0))
+    assert drafting(open_model(folder / "bundle")).most == 2
+    assert str(Settings(draft=2)).endswith(", 2 tokens drafted")
 
 
 def test_there_is_no_drafter_of_more_than_so_many(folder: Path) -> None:

@@ -62,6 +62,7 @@ DRAFTERS: dict[str, DrafterShape] = {
     "odd-widths": DrafterShape("odd-widths", text={"hidden_size": 24, "intermediate_size": 40}, clusters=24),
     "silu": DrafterShape("silu", text={"hidden_activation": "silu", "rms_norm_eps": 1e-5}),
     "one-head": DrafterShape(text={"num_attention_heads": 1}, clusters=24),
+    "no-sharing": DrafterShape("no-sharing", clusters=24),
 }
 
 REFERENCED = [name for name, shape in DRAFTERS.items() if SHAPES[shape.target].text.get("num_kv_shared_layers", 3)]

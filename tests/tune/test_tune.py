@@ -14,7 +14,7 @@ from edge_assistant.models import find_model
 from edge_assistant.runtimes import settings as settings_module
 from edge_assistant.runtimes.opening import open_model
 from edge_assistant.runtimes.settings import Settings, Tuned, keep_tuned, read_tuned, tuned_file, usable_processors
-from edge_assistant.tune import is_better, question, tune
+from edge_assistant.tune import DRAFTS, is_better, question, tune
 
 DEFAULT = Settings()
 LAST = usable_processors()[-1]
@@ -46,6 +46,19 @@ def test_it_takes_what_helps_and_nothing_else(noise: float) -> None:
     assert tuned.settings == Settings(threads=3, spin=True)
     assert tuned.gain == pytest.approx(1.04 / (0.2 + 0.8 / 3 + 0.04), rel=0.05)
     assert not any(line.startswith("4 threads") and "better" in line for line in lines)
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(0.8, 2), (1.0, 0), (1.3, 0)])
+def test_it_drafts_where_that_is_faster(gain: float, expected: int) -> None:
+    """Two tokens at once are best, or any number is worse."""
+
+    def cost(settings: Settings) -> float:
+        return gain + abs(settings.draft - 2) / 10 if settings.draft else 1.0
+
+    asked: list[str] = []
+    assert tune(machine(cost), 1, [0], asked.append, DRAFTS).settings == Settings(draft=expected)
+    assert sum("drafted" in line for line in asked) == len(DRAFTS)
+    assert tune(machine(cost), 1, [0], asked.append).settings == DEFAULT
 
 
 def test_a_processor_stays_free_for_sound_and_voice() -> None:
@@ -140,6 +153,15 @@ def test_what_was_kept_comes_back_and_is_used(caplog: pytest.LogCaptureFixture) 
     assert not caplog.records
 
 
+def test_what_was_kept_before_there_were_drafters_still_holds() -> None:
+    bundle = Bundle.open(find_model("pocket"))
+    path = keep_tuned(bundle.identity, tuned_as(chunk=8))
+    kept = json.loads(path.read_text())
+    del kept["settings"]["draft"]
+    path.write_text(json.dumps(kept))
+    assert read_tuned(bundle.identity) == tuned_as(chunk=8)
+
+
 @pytest.mark.skipif(len(usable_processors()) < 2, reason="only one processor may be used")
 def test_threads_that_are_tied_run(caplog: pytest.LogCaptureFixture) -> None:
     bundle = Bundle.open(find_model("pocket"))
@@ -166,6 +188,7 @@ def test_threads_that_are_tied_run(caplog: pytest.LogCaptureFixture) -> None:
         {"settings": {"threads": 1, "spin": False, "cores": [1, 2], "chunk": 4}},
         {"settings": {"threads": 1, "spin": False, "cores": [], "chunk": 0}},
         {"settings": {"threads": "many", "spin": False, "cores": [], "chunk": 4}},
+        {"settings": {"threads": 1, "spin": False, "cores": [], "chunk": 4, "draft": 9}},
         {"wait_s": None},
         {"format": 99},
         {"bundle": "another"},

@@ -15,6 +15,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ POCKET = HERE.parent / "checkpoint"
 USER, MODEL, RESPONSE, END = "<|turn>user\n", "<turn|>\n<|turn>model\n", "<|tool_response>", "<turn|>"
 STEPS, ROWS = 3, 24
 RATE, WARM = 3e-3, 40
+KEPT, FRESH = 48, 0.1
+"""Batches of which pocket's part is kept, for that is most of the work, and how often one of them is made anew."""
 MEASURED = 200
 
 
@@ -49,6 +52,21 @@ def conversation(rng: random.Random) -> Iterator[tuple[str, bool]]:
 # ---- training ----
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Conversations, and what pocket makes of them. Each [rows, longest] and more."""
+
+    ids: Tensor
+    own: Tensor
+    """Which of them the model says."""
+    said: Tensor
+    """What it says after each."""
+    embeds: Tensor
+    states: Tensor
+    shared: dict[str, tuple[Tensor, Tensor]]
+    """Keys and values by kind of layer."""
+
+
 class Trainer:
     """Pocket, which stays as it is, and a drafter."""
 
@@ -66,6 +84,7 @@ class Trainer:
         Gemma4TextConfig.kv_sharing_modes = property(modes)
         torch.manual_seed(seed)
         self.rng = random.Random(seed)
+        self.kept: list[Batch] = []
         self.tokenizer = AutoTokenizer.from_pretrained(POCKET)
         self.model = Gemma4ForConditionalGeneration.from_pretrained(
             POCKET, dtype=torch.float32, attn_implementation="eager"
@@ -100,8 +119,18 @@ class Trainer:
             Gemma4AssistantConfig(text_config=text, backbone_hidden_size=target.hidden_size)
         ).float()
 
-    def batch(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Ids, which of them are real, and which the model says; each [rows, longest]."""
+    def batch(self) -> Batch:
+        """One of those that are kept, or a new one."""
+        if len(self.kept) < KEPT:
+            self.kept.append(self.listen())
+            return self.kept[-1]
+        number = self.rng.randrange(KEPT)
+        if self.rng.random() < FRESH:
+            self.kept[number] = self.listen()
+        return self.kept[number]
+
+    def listen(self) -> Batch:
+        """New conversations, and what pocket makes of them."""
         import torch
 
         rows: list[tuple[list[int], list[bool]]] = []
@@ -112,34 +141,29 @@ class Trainer:
                 ids, own = ids + tokens, own + [said] * len(tokens)
             rows.append((ids, own))
         longest = max(len(ids) for ids, _ in rows)
-        return (
-            torch.tensor([ids + [0] * (longest - len(ids)) for ids, _ in rows]),
-            torch.tensor([[True] * len(ids) + [False] * (longest - len(ids)) for ids, _ in rows]),
-            torch.tensor([own + [False] * (longest - len(own)) for _, own in rows]),
-        )
+        ids = torch.tensor([ids + [0] * (longest - len(ids)) for ids, _ in rows])
+        real = torch.tensor([[1] * len(ids) + [0] * (longest - len(ids)) for ids, _ in rows])
+        own = torch.tensor([own + [False] * (longest - len(own)) for _, own in rows])
+        with torch.no_grad():
+            out = self.model(
+                input_ids=ids, attention_mask=real, output_hidden_states=True, return_shared_kv_states=True, use_cache=False
+            )
+            embeds = self.model.get_input_embeddings()(ids)
+        shared = {kind: (key, value) for kind, (key, value) in out.shared_kv_states.items()}
+        return Batch(ids, own, out.logits.argmax(-1), embeds, out.hidden_states[-1], shared)
 
     def loss(self) -> tuple[Tensor, list[float]]:
         """Of one batch, and how often each step's guess is what the model says."""
         import torch
         import torch.nn.functional as F  # noqa: N812 - its usual name
 
-        ids, real, own = self.batch()
-        with torch.no_grad():
-            out = self.model(
-                input_ids=ids,
-                attention_mask=real.long(),
-                output_hidden_states=True,
-                return_shared_kv_states=True,
-                use_cache=False,
-            )
-            said = out.logits.argmax(-1)  # after each token
-            embeds = self.model.get_input_embeddings()(ids)
-        shared = {kind: (key, value) for kind, (key, value) in out.shared_kv_states.items()}
+        batch = self.batch()
+        ids, own, said, embeds, shared = batch.ids, batch.own, batch.said, batch.embeds, batch.shared
         length = ids.shape[1]
         places = torch.arange(length)
         mask = torch.where(places[None, :] < places[:, None], 0.0, -1e9)[None, None]
         masks = dict.fromkeys(shared, mask)  # rows are far shorter than the window
-        state = F.pad(out.hidden_states[-1][:, :-1], (0, 0, 1, 0))
+        state = F.pad(batch.states[:, :-1], (0, 0, 1, 0))
         on_path = own & (places > 0)
         total, right = torch.zeros(()), list[float]()
         for step in range(STEPS):
@@ -151,6 +175,7 @@ class Trainer:
                 position_ids=places[None, :count],
                 shared_kv_states=shared,
                 use_cache=False,
+                output_hidden_states=True,  # or it would go on with the last place only
             ).last_hidden_state
             state = self.drafter.post_projection(x)
             # what is guessed counts where the model says it, and said all guesses before

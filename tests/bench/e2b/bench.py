@@ -2,6 +2,7 @@
 
 Random weights of E2B's real dimensions, in 4 bits on both sides; `docs/benchmarks.md` says what is measured and what it showed.
 The sides take turns at every measurement, so that what else the machine does meets both. About half an hour, 10 GB of disk.
+With --drafted ours alone, beside itself without a drafter (`drafting.py`).
 """
 
 import argparse
@@ -146,6 +147,34 @@ def measure_memory(sides: list[Side], threads: int) -> list[Figure]:
     ]
 
 
+def measure_drafting(work: Path, options: argparse.Namespace) -> None:
+    """Each bundle in a process of its own."""
+    found: dict[str, Any] = {"date": datetime.now(UTC).date().isoformat()}
+    for block in options.blocks:
+        bundle = weights.make_bundle(work / f"bundle-{block}-drafted", block, drafted=True)
+        for threads in options.threads:
+            command = [sys.executable, HERE / "drafting.py", bundle, str(threads)]
+            told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            found[f"block {block}, {threads} threads"] = json.loads(told.stdout)
+    if options.json:
+        print(json.dumps(found, indent=1))
+        return
+    table = Table(title="A drafter at E2B's shape, random weights, 4 bits")
+    for heading in ("", "context", "ms", "as many single rows", "tokens a pass to break even"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for name, run in found.items():
+        for context, figures in run.items() if isinstance(run, dict) else ():
+            if not isinstance(figures, dict):
+                continue
+            times = figures["ms"]["wall_s"]
+            needs = {f"{int(key[0]) + 1} rows": value for key, value in figures["needed"]["wall_s"].items()}
+            for part, time_ms in times.items():
+                table.add_row(
+                    f"{name}: {part}", context, f"{time_ms:.1f}", f"{time_ms / times['one row']:.2f}", str(needs.get(part, ""))
+                )
+    Console(width=None if sys.stdout.isatty() else 130).print(table)
+
+
 def show(figures: list[Figure], names: list[str], console: Console) -> None:
     table = Table(title="E2B's shape, random weights, 4 bits")
     for heading in ("", "threads", LLAMA):
@@ -179,6 +208,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--blocks", type=int, nargs="+", default=[128, 32], help="weights that share a scale, one bundle each")
     parser.add_argument("--runs", type=int, default=3, help="of every measurement of text; the median counts")
+    parser.add_argument(
+        "--drafted", action="store_true", help="what a drafter costs, and what it has to bring, instead of all else"
+    )
     parser.add_argument("--prepared", action="store_true", help="with weights packed beforehand, mapped from files (4 GB more)")
     parser.add_argument("--json", action="store_true", help="figures as JSON on stdout")
     return parser.parse_args()
@@ -188,6 +220,9 @@ def main() -> None:
     options = arguments()
     talk, work = Console(stderr=True), options.work
     talk.print(f"models and environment in {work}")
+    if options.drafted:
+        measure_drafting(work, options)
+        return
     bundles = {f"block {block}": weights.make_bundle(work / f"bundle-{block}", block) for block in options.blocks}
     packed: dict[str, list[str]] = {name: [] for name in bundles}
     if options.prepared:
