@@ -31,9 +31,21 @@ Embed = Callable[[list[int]], tuple[Array, Array]]
 """See `OnnxModel.embed`."""
 MOST = 8
 """Tokens that may be drafted at once."""
+WORTH = 0.4
+"""A guess is checked where it and all before it are right at least so often, by the drafter's own word: a row costs something."""
 _VECTOR = 16
 """Floats of the widest vector of any processor."""
 _GREEDY, _UNUSED = Sampling(), np.random.default_rng(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A token that a model has chosen."""
+
+    id: int
+    probability: float
+    state: Array
+    """What chose it, or is to choose the next. Shape [hidden]."""
 
 
 class Drafter:
@@ -43,14 +55,14 @@ class Drafter:
         self._config, self._target = config, target
         self._graph = Graph(path, threads)
 
-    def step(self, cache: Cache, embeds: Array, state: Array) -> tuple[int, Array]:
-        """The likeliest token after the one that follows the cache, and the state to go on from.
+    def step(self, cache: Cache, embeds: Array, state: Array) -> Chosen:
+        """A guess at the token after the one that follows the cache.
 
-        `embeds` [1, hidden]: of that one, or of the last drafted; `state` [hidden]: what chose it.
+        `embeds` [1, hidden]: of that one, or of the last guess; `state` [hidden]: what chose it.
         """
         ids, logits, after = self.compare(cache, embeds, state)
-        best = int(logits.argmax())
-        return best if ids is None else int(ids[best]), after
+        best, probability = choose(logits, _GREEDY, _UNUSED)
+        return Chosen(best if ids is None else int(ids[best]), probability, after)
 
     def compare(self, cache: Cache, embeds: Array, state: Array) -> tuple[NDArray[np.int32] | None, Array, Array]:
         """Ids of the tokens that were compared (None: all, in order), their logits, and the next state [hidden]."""
@@ -72,16 +84,6 @@ class Drafter:
         outputs: dict[str, NDArray[Any]] = {"logits": logits, "next_state": after}
         self._graph.run(inputs, outputs if ids is None else outputs | {"ids": ids})
         return None if ids is None else ids[0], logits[0], after[0, 0]
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """A token that the model has chosen."""
-
-    id: int
-    probability: float
-    state: Array
-    """What chose it. Shape [hidden]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +144,15 @@ class Drafting:
     def _draft(self, cache: Cache, chosen: Chosen, rows: int) -> list[int]:
         """Guesses at what follows the chosen one: fewer than `rows`, for that needs one."""
         drafted: list[int] = []
-        id_, state = chosen.id, chosen.state
+        likely = 1.0
         for _ in range(cache.apart(rows) - 1):
-            if id_ in self._stops:
+            if chosen.id in self._stops:
                 break
-            id_, state = self._drafter.step(cache, self._embed([id_])[0], state)
-            drafted.append(id_)
+            chosen = self._drafter.step(cache, self._embed([chosen.id])[0], chosen.state)
+            likely *= chosen.probability
+            if likely < WORTH:
+                break
+            drafted.append(chosen.id)
         return drafted
 
 

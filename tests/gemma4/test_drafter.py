@@ -20,7 +20,7 @@ from edge_assistant.gemma4.cache import Blocks, Cache
 from edge_assistant.gemma4.export import export
 from edge_assistant.runtime import Sampling, Token
 from edge_assistant.runtimes import onnx as onnx_runtime
-from edge_assistant.runtimes.drafting import Drafting, rows_alike
+from edge_assistant.runtimes.drafting import Chosen, Drafting, rows_alike
 from edge_assistant.runtimes.engine import Decoder, Graph
 from edge_assistant.runtimes.onnx import OnnxModel, OnnxSession
 from edge_assistant.runtimes.opening import open_model
@@ -67,6 +67,7 @@ class Clever:
         self._said: list[int] = []
         self._at = (-1, 0)
         self.guesses = self.hits = 0
+        self.sure = 1.0
 
     def hear(self, prompt: list[int], count: int) -> None:
         """Ask the model itself what it will say after a prompt."""
@@ -74,7 +75,7 @@ class Clever:
         session.feed_ids(prompt)
         self._said = [*prompt, *(token.id for token in say(session, count + MOST + 1))]
 
-    def step(self, cache: Cache, embeds: Any, state: Any) -> tuple[int, Any]:
+    def step(self, cache: Cache, embeds: Any, state: Any) -> Chosen:
         length, turn = self._at
         turn = turn + 1 if length == cache.length else 1
         self._at = (cache.length, turn)
@@ -82,7 +83,7 @@ class Clever:
         truth = self._said[place] if place < len(self._said) else 0
         hit = self._random.integers(100) < self._right
         self.guesses, self.hits = self.guesses + 1, self.hits + hit
-        return (truth if hit else (truth + 1) % 280), state
+        return Chosen(truth if hit else (truth + 1) % 280, self.sure, state)
 
 
 def drafting(model: OnnxModel) -> Drafting:
@@ -167,6 +168,24 @@ def test_right_guesses_save_passes(drafted: OnnxModel, plain: OnnxModel, monkeyp
     # fewer than four at once only near the ends of blocks
     assert 60 / (MOST + 1) <= counts[1] <= 60 / (MOST + 1) + 2 * 60 / BLOCKS.sliding + 2
     assert told.hits == told.guesses > 30
+
+
+def test_what_is_not_likely_enough_is_not_checked(drafted: OnnxModel, plain: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two guesses that are right in seven of ten cases are both right in half of them, three in a third."""
+    told = clever(drafted, plain, 100, monkeypatch)
+    checked: list[int] = []
+    run = Decoder.lower_apart
+    monkeypatch.setattr(
+        Decoder, "lower_apart", lambda self, cache, *rows: checked.append(len(rows[0])) or run(self, cache, *rows)
+    )
+    for sure, most in ((0.7, 3), (0.6, 2), (0.3, 0)):
+        told.hear(PROMPT, 40)
+        told.sure = sure
+        checked.clear()
+        session = drafted.session(256)
+        session.feed_ids(PROMPT)
+        say(session, 40)
+        assert max(checked, default=0) == most
 
 
 @pytest.mark.parametrize("left", [1, 2, 3, 4, 5, 11])

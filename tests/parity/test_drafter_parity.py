@@ -51,7 +51,8 @@ def test_it_drafts_what_transformers_drafts(name: str, tmp_path: Path) -> None:
                 assert np.array_equal(np.sort(ids), np.flatnonzero(expected > expected.min() + 0.5))
             assert np.abs(logits - expected[ids]).max() < LOGITS
             assert np.abs(after - kept["states"][at]).max() < STATES
-            id_, state = drafter.step(session._cache, model.embed([id_])[0], state)
-            assert id_ == kept["drafted"][at]
+            guess = drafter.step(session._cache, model.embed([id_])[0], state)
+            assert guess.id == kept["drafted"][at]
+            id_, state = guess.id, guess.state
             found += 1
     assert found == len(kept["drafted"])
