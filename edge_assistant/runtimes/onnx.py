@@ -265,7 +265,6 @@ class OnnxSession:
         self._closed("giving memory back")
         self._marks.clear()
         self._rows.clear()
-        self._ahead = Ahead()
         self._cache.shed()
 
     def decode(self, sampling: Sampling) -> Iterator[Token]:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from drafters import DRAFTERS, DrafterShape, drafter_config, drafter_tensors, make_drafter, target_of
+from onnx import TensorProto, helper, numpy_helper
 from shapes import make_checkpoint, sound, write_safetensors
 
 from edge_assistant.cli import main
@@ -68,6 +70,8 @@ class Clever:
         self._at = (-1, 0)
         self.guesses = self.hits = 0
         self.sure = 1.0
+        self.begun: dict[int, Any] = {}
+        """States from which it began to guess, by what the cache held."""
 
     def hear(self, prompt: list[int], count: int) -> None:
         """Ask the model itself what it will say after a prompt."""
@@ -79,6 +83,8 @@ class Clever:
         length, turn = self._at
         turn = turn + 1 if length == cache.length else 1
         self._at = (cache.length, turn)
+        if turn == 1:
+            self.begun[cache.length] = state
         place = cache.length + turn
         truth = self._said[place] if place < len(self._said) else 0
         hit = self._random.integers(100) < self._right
@@ -86,8 +92,28 @@ class Clever:
         return Chosen(truth if hit else (truth + 1) % 280, self.sure, state)
 
 
+def kernels_alike() -> bool:
+    """This processor's products of 4 bits in blocks of 32 give a row the same bits in company: what a drafter rests on."""
+    random, inputs, outputs = np.random.default_rng(0), 64, 96
+    codes = random.integers(0, 256, (outputs, inputs // 32, 16), np.uint8)
+    scales = random.standard_normal(outputs * inputs // 32, np.float32)
+    constants = [numpy_helper.from_array(codes, "codes"), numpy_helper.from_array(scales, "scales")]
+    sizes = {"K": inputs, "N": outputs, "bits": 4, "block_size": 32, "accuracy_level": 4}
+    node = helper.make_node("MatMulNBits", ["x", "codes", "scales"], ["y"], domain="com.microsoft", **sizes)
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, None]) for name in ("x", "y")]
+    graph = helper.make_graph([node], "rows", ends[:1], ends[1:], constants)
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    content = helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
+    run = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).run
+    x = random.standard_normal((MOST + 1, inputs), np.float32)
+    alone = np.concatenate([run(None, {"x": row[None]})[0] for row in x])
+    return all(np.array_equal(run(None, {"x": x[:count]})[0], alone[:count]) for count in range(2, MOST + 2))
+
+
 def drafting(model: OnnxModel) -> Drafting:
-    assert model.drafting is not None, "this processor's products give a row other bits in company"
+    if model.drafting is None and not kernels_alike():
+        pytest.skip("this processor's products round otherwise with several rows")
+    assert model.drafting is not None
     return model.drafting
 
 
@@ -168,6 +194,21 @@ def test_right_guesses_save_passes(drafted: OnnxModel, plain: OnnxModel, monkeyp
     # fewer than four at once only near the ends of blocks
     assert 60 / (MOST + 1) <= counts[1] <= 60 / (MOST + 1) + 2 * 60 / BLOCKS.sliding + 2
     assert told.hits == told.guesses > 30
+
+
+def test_it_guesses_from_what_chose_the_token(drafted: OnnxModel, plain: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not from the state of another row of the pass, which would only be right less often."""
+    told = clever(drafted, plain, 60, monkeypatch)
+    told.hear(PROMPT, 40)
+    session = drafted.session(256)
+    session.feed_ids(PROMPT)
+    say(session, 40)
+    assert len(told.begun) > 10
+    for length, state in told.begun.items():
+        alone = plain.session(256)
+        alone.feed_ids(PROMPT)
+        say(alone, length - len(PROMPT))
+        assert np.array_equal(plain.decoder.upper_with_states(alone._cache, alone._row())[1][0], state)
 
 
 def test_what_is_not_likely_enough_is_not_checked(drafted: OnnxModel, plain: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
