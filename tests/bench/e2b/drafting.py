@@ -86,20 +86,20 @@ class Bench:
             for draft, runs in found.items():
                 model.drafting = Drafting(model.decoder, self.drafter, model.embed, frozenset(), draft) if draft else None
                 session.cut(begin)
-                passes, run = 0, model.decoder.upper_with_states
+                passes, run = 0, model.decoder._add
 
-                def counted(*arguments: Any, run: Any = run) -> Any:
+                def counted(*arguments: Any, run: Any = run, **kind: bool) -> Any:
                     nonlocal passes
                     passes += 1
-                    return run(*arguments)
+                    return run(*arguments, **kind)
 
-                model.decoder.upper_with_states = counted  # type: ignore[method-assign]
+                model.decoder._add = counted  # type: ignore[method-assign]
                 watch, left = Stopwatch(), BURST
                 while left:
                     left -= sum(1 for _ in session.decode(Sampling(max_tokens=left)))
                 spent = watch.read()
-                del model.decoder.upper_with_states
-                runs.append((spent["wall_s"], spent["cpu_s"], BURST / max(1, passes - 1) if draft else 1.0))
+                del model.decoder._add
+                runs.append((spent["wall_s"], spent["cpu_s"], BURST / passes))
         session.cut(begin)
         return {
             f"{draft} drafted": {
