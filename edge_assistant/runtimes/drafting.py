@@ -119,7 +119,7 @@ class Drafting:
         """
         length = cache.length
         chosen = chosen or self._choose(cache, row)
-        drafted = self._draft(cache, chosen, min(wanted, cache.capacity - length, self.most + 1))
+        drafted = self._draft(cache, chosen, min(wanted, self.most + 1))
         embeds, ple_rows = self._embed([chosen.id, *drafted])
         if not drafted:
             row = self._decoder.lower(cache, embeds, ple_rows)
