@@ -175,6 +175,17 @@ def test_these_products_give_a_row_its_bits_in_any_company(drafted: OnnxModel) -
     assert drafting(drafted).most == MOST
 
 
+def test_with_two_threads_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They share a product between them: not otherwise for more rows."""
+    plain, drafted = (OnnxModel.open(folder / "bundle", threads=2, draft=draft) for draft in (0, MOST))
+    clever(drafted, plain, 80, monkeypatch).hear(PROMPT, 60)
+    sessions = [model.session(256) for model in (plain, drafted)]
+    for session in sessions:
+        session.feed_ids(PROMPT)
+    assert said(say(sessions[0], 60)) == said(say(sessions[1], 60))
+    assert same(*sessions)
+
+
 def test_right_guesses_save_passes(drafted: OnnxModel, plain: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[int] = []
     run = Decoder._add
