@@ -34,7 +34,7 @@ MOST = 8
 WORTH = 0.4
 """A guess is checked where it and all before it are right at least so often, by the drafter's own word: a row costs something."""
 _VECTOR = 16
-"""Floats of the widest vector of any processor."""
+"""Floats of the widest vector of any processor. Of a head half is turned, by Eigen, which takes 4 or 8."""
 _GREEDY, _UNUSED = Sampling(), np.random.default_rng(0)
 
 
@@ -159,8 +159,9 @@ class Drafting:
 def rows_alike(decoder: Decoder, config: TextConfig, blocks: Blocks, most: int) -> int:
     """How many rows, up to `most`, give together the very bits that they give alone, fewer of them too; 1 where no two do.
 
-    Tried on noise, after noise in a cache of two of the larger blocks. Rows that are no whole vectors do not: their elements fall
-    into other places of a vector together than alone, and the last of many are computed one by one, which rounds otherwise.
+    Tried on noise, after noise in a cache of two of the larger blocks. Rows that are no whole vectors are not tried, for noise finds
+    that too seldom: together, their elements fall into other places of a vector, and what is left over at the end is computed one
+    by one, which rounds otherwise now and then (seen: sines and cosines of heads of 12, at one position in fifty).
     """
     if any(width % _VECTOR for width in _widths(config)):
         return 1
