@@ -159,9 +159,9 @@ class Drafting:
 def rows_alike(decoder: Decoder, config: TextConfig, blocks: Blocks, most: int) -> int:
     """How many rows, up to `most`, give together the very bits that they give alone, fewer of them too; 1 where no two do.
 
-    Tried on noise, after noise in a cache of two of the larger blocks. Rows that are no whole vectors are not tried, for noise finds
-    that too seldom: together, their elements fall into other places of a vector, and what is left over at the end is computed one
-    by one, which rounds otherwise now and then (seen: sines and cosines of heads of 12, at one position in fifty).
+    Tried on noise, after noise in a cache of two of the larger blocks. Rows that are no whole vectors are not tried, for noise
+    finds that too seldom: together, their elements fall into other places of a vector, and what is left over at the end is
+    computed one by one, which rounds otherwise now and then (seen: sines of heads of 12, at one position in fifty).
     """
     if any(width % _VECTOR for width in _widths(config)):
         return 1
