@@ -22,8 +22,8 @@ from edge_assistant.gemma4.cache import Blocks, Cache
 from edge_assistant.gemma4.export import export
 from edge_assistant.runtime import Sampling, Token
 from edge_assistant.runtimes import onnx as onnx_runtime
-from edge_assistant.runtimes.drafting import Chosen, Drafting, rows_alike
-from edge_assistant.runtimes.engine import Decoder, Graph
+from edge_assistant.runtimes.drafting import Chosen, Drafter, Drafting, rows_alike
+from edge_assistant.runtimes.engine import Decoder, Graph, Threads
 from edge_assistant.runtimes.onnx import OnnxModel, OnnxSession
 from edge_assistant.runtimes.opening import open_model
 from edge_assistant.runtimes.prepared import prepare
@@ -184,6 +184,25 @@ def test_with_two_threads_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         session.feed_ids(PROMPT)
     assert said(say(sessions[0], 60)) == said(say(sessions[1], 60))
     assert same(*sessions)
+
+
+@pytest.mark.parametrize(("bits", "near"), [(8, 0.03), (4, 0.25)])
+@pytest.mark.parametrize("name", ["sorted-all-clusters", "untied"])
+def test_quantised_it_says_nearly_the_same(name: str, bits: int, near: float, tmp_path: Path) -> None:
+    """Over the same keys and from the same state; distance of logits as part of their size."""
+    exact = OnnxModel.open(make(tmp_path / "exact", DRAFTERS[name], 5, None, 32))
+    rough = make(tmp_path / "rough", DRAFTERS[name], 5, bits, 32)
+    session = exact.session(64)
+    session.feed_ids(PROMPT)
+    _, states = exact.decoder.upper_with_states(session._cache, session._row())
+    told: list[np.ndarray] = []
+    for bundle in (exact.bundle.folder, rough):
+        config = exact.bundle.drafter
+        assert config is not None
+        drafter = Drafter(config, exact.config.text, bundle / "drafter.onnx", Threads())
+        ids, logits, after = drafter.compare(session._cache, exact.embed([40])[0], states[0])
+        told.append(np.concatenate([logits if ids is None else logits[np.argsort(ids)], after]))
+    assert 0 < np.linalg.norm(told[1] - told[0]) / np.linalg.norm(told[0]) < near
 
 
 def test_right_guesses_save_passes(drafted: OnnxModel, plain: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
