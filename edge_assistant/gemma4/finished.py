@@ -24,7 +24,7 @@ class Finished:
         self.files: dict[str, FileEntry] = {}
         self._adopt()
         for path in folder.iterdir():
-            if path.name not in self.files:
+            if path.name not in self.files and not (self.files and path.name == _RECORD):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def __contains__(self, names: tuple[str, ...]) -> bool:

@@ -59,9 +59,9 @@ def test_interrupted_it_goes_on_and_another_drafter_begins_afresh(
     monkeypatch.setattr(export_module, "write_table", interrupted)
     command = ["models", "build", str(checkpoint), "--name", "e2b", "--drafter"]
     graphs = ["encoder", "lower", "upper", "drafter"]
-    assert main([*command, str(drafter)]) != 0
-    assert main([*command, str(drafter)]) != 0
-    assert built == graphs  # the second time they are there
+    for _ in range(3):
+        assert main([*command, str(drafter)]) != 0
+    assert built == graphs  # the second time they are there, and the third, though nothing was finished in between
     other = make_drafter(tmp_path / "other" / drafter.name, DRAFTERS["sorted"], 2)
     interrupt = False
     assert main([*command, str(other)]) == 0
