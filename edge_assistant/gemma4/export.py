@@ -191,11 +191,11 @@ class _Export:
     def _steps(self, part: Path, advance: Advance) -> Iterator[tuple[tuple[str, ...], Callable[[], object]]]:
         """The files that are made together, and what makes them."""
         q, embed, ple, drafter = self.quantisation, self.embed, self.ple, self.drafter_config
-        drafted = drafter is not None
+        lower, upper = (partial(build, drafted=True) if drafter else build for build in (build_lower, build_upper))
         graphs: list[tuple[str, int | None, Callable[[Weights, Path], None]]] = [
             ("encoder", q.encoder_bits, lambda w, p: build_encoder(self.config, w, p)),
-            ("lower", q.decoder_bits, lambda w, p: build_lower(self.config, self.blocks, w, p, drafted=drafted)),
-            ("upper", q.decoder_bits, lambda w, p: build_upper(self.config, self.blocks, w, p, drafted=drafted)),
+            ("lower", q.decoder_bits, lambda w, p: lower(self.config, self.blocks, w, p)),
+            ("upper", q.decoder_bits, lambda w, p: upper(self.config, self.blocks, w, p)),
         ]
         for name, bits, build in graphs:
             weights = partial(Weights, part / f"{name}.bin", self.checkpoint, bits, q.block, advance)
