@@ -121,13 +121,14 @@ class Drafting:
         chosen = chosen or self._choose(cache, row)
         drafted = self._draft(cache, chosen, min(wanted, self.most + 1))
         embeds, ple_rows = self._embed([chosen.id, *drafted])
-        if not drafted:
-            row = self._decoder.lower(cache, embeds, ple_rows)
+        try:
+            if not drafted:
+                row = self._decoder.lower(cache, embeds, ple_rows)
+                return Ahead(deque([Checked(chosen.id, chosen.probability, row)]))
+            rows = self._decoder.lower_apart(cache, embeds, ple_rows)
+            logits, states = self._decoder.upper_with_states(cache, rows)
+        finally:
             cache.cut(length)
-            return Ahead(deque([Checked(chosen.id, chosen.probability, row)]))
-        rows = self._decoder.lower_apart(cache, embeds, ple_rows)
-        logits, states = self._decoder.upper_with_states(cache, rows)
-        cache.cut(length)
         ahead = Ahead()
         for i, guess in enumerate([*drafted, None]):
             ahead.checked.append(Checked(chosen.id, chosen.probability, rows[i]))

@@ -157,7 +157,7 @@ class Decoder:
 
         Raises BundleError when they are not numbers: who takes the largest of them would answer nonsense.
         """
-        return self._answer(cache, row)["logits"][0, 0]
+        return self._answer(cache, row)[0, 0]
 
     def upper_with_states(self, cache: Cache, rows: Row | Rows) -> tuple[Array, Array]:
         """The logits after each of the last R tokens of the cache, and the states behind them. For bundles with a drafter.
@@ -165,9 +165,10 @@ class Decoder:
         Shapes [R, vocab] and [R, hidden]. Raises as `upper` does.
         """
         state = np.empty((1, rows.hidden.shape[1], self._config.hidden), np.float32)
-        return self._answer(cache, rows, state=state)["logits"][0], state[0]
+        return self._answer(cache, rows, state=state)[0], state[0]
 
-    def _answer(self, cache: Cache, rows: Row | Rows, **more: Array) -> dict[str, Array]:
+    def _answer(self, cache: Cache, rows: Row | Rows, **more: Array) -> Array:
+        """Logits [1, R, vocab]; `more`: other outputs to fill."""
         config, count = self._config, rows.hidden.shape[1]
         first = cache.length - count
         inputs: dict[str, NDArray[Any]] = {
@@ -190,7 +191,7 @@ class Decoder:
                 "the model's numbers are not finite: its weights are damaged, or of a kind that is not supported",
                 "`edge-assistant models verify` finds damage; fetch the model again, or take another",
             )
-        return {"logits": logits}
+        return logits
 
 
 class Encoder:

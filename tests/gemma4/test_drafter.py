@@ -346,6 +346,29 @@ def test_a_full_cache_is_full_at_the_same_token(drafted: OnnxModel, plain: OnnxM
     assert same(*sessions)
 
 
+def test_a_fault_in_a_pass_leaves_the_cache_as_it_was(
+    drafted: OnnxModel, plain: OnnxModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clever(drafted, plain, 100, monkeypatch).hear(PROMPT, 60)
+    session, expected = drafted.session(256), plain.session(256)
+    for each in (session, expected):
+        each.feed_ids(PROMPT)
+    run = Decoder.upper_with_states
+
+    def broken(self: Decoder, cache: Cache, rows: Any) -> Any:
+        if rows.hidden.shape[1] > 1:
+            raise BundleError("the model's numbers are not finite")
+        return run(self, cache, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Decoder, "upper_with_states", broken)
+        with pytest.raises(BundleError):
+            say(session, 20)
+    assert session.position == len(session._ids)
+    assert said(say(session, 20)) == said(say(expected, 20))
+    assert same(session, expected)
+
+
 def test_chance_leaves_the_drafter_alone(drafted: OnnxModel, plain: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
     told = clever(drafted, plain, 100, monkeypatch)
     told.hear(PROMPT, 60)
