@@ -158,7 +158,11 @@ def measure_drafting(work: Path, options: argparse.Namespace) -> None:
             found[f"block {block}, {threads} threads"] = json.loads(told.stdout)
     if options.json:
         print(json.dumps(found, indent=1))
-        return
+    else:
+        show_drafting(found, Console(width=None if sys.stdout.isatty() else 130))
+
+
+def show_drafting(found: dict[str, Any], console: Console) -> None:
     table = Table(title="A drafter at E2B's shape, random weights, 4 bits")
     for heading in ("", "context", "ms", "as many single rows", "tokens a pass to break even"):
         table.add_column(heading, justify="left" if not heading else "right")
@@ -172,7 +176,7 @@ def measure_drafting(work: Path, options: argparse.Namespace) -> None:
                 table.add_row(
                     f"{name}: {part}", context, f"{time_ms:.1f}", f"{time_ms / times['one row']:.2f}", str(needs.get(part, ""))
                 )
-    Console(width=None if sys.stdout.isatty() else 130).print(table)
+    console.print(table)
 
 
 def show(figures: list[Figure], names: list[str], console: Console) -> None:
