@@ -32,7 +32,8 @@ Embed = Callable[[list[int]], tuple[Array, Array]]
 MOST = 8
 """Tokens that may be drafted at once."""
 WORTH = 0.4
-"""A guess is checked where it and all before it are right at least so often, by the drafter's own word: a row costs something."""
+"""A guess is checked where it and all before it are right at least so often, by the drafter's own word: a row more takes 0.15 to
+0.3 of the time of one alone at E2B's shape (docs/benchmarks.md), and a drafter may be surer than right."""
 _VECTOR = 16
 """Floats of the widest vector of any processor. Of a head half is turned, by Eigen, which takes 4 or 8."""
 _GREEDY, _UNUSED = Sampling(), np.random.default_rng(0)
