@@ -30,6 +30,7 @@ lint: setup-dev
 parity: setup-dev $(PARITY)/ready ## recompute the stored references with transformers in float64 and compare
 	$(PARITY)/bin/python tests/parity/make_references.py --check
 	$(PARITY)/bin/python tests/parity/make_adapter_references.py --check
+	$(PARITY)/bin/python assets/pocket/recipe/quick.py assets/pocket/checkpoint
 	$(PARITY)/bin/python tests/parity/make_drafter_references.py --check
 
 SETS ?= pocket-sets

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
 EPS = 1e-6
+TOLERANCE = 1e-3
+"""Of logits in float32; found: 2e-5."""
 CHUNK = BEHIND = 12
 """Tokens in a block of the tower's attention, and in the block before: a token sees CHUNK - 1 back in these two."""
 
@@ -348,7 +351,7 @@ class Quick:
 
 @torch.no_grad()
 def check(folder: Path) -> None:
-    """Print the largest differences from transformers, in float32, over rows of different lengths."""
+    """Hold it against transformers, in float32, over rows of different lengths; exits with 1 where they differ."""
     from transformers import Gemma4ForConditionalGeneration
 
     model = Gemma4ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
@@ -373,7 +376,9 @@ def check(folder: Path) -> None:
     soft = torch.cat([quick.soft_tokens(hidden)[row, :size] for row, size in enumerate(sizes)])
     ours = quick.logits(ids.masked_fill(heard, pad), heard, soft, kept)
     wanted = theirs[torch.arange(len(sizes))[:, None], kept]
-    print(f"logits differ by at most {(ours - wanted).abs().max():.1e} of {wanted.abs().max():.1f}")
+    worst = (ours - wanted).abs().max().item()
+    print(f"quick: logits differ by at most {worst:.1e} of {wanted.abs().max():.1f}")
+    sys.exit(int(not worst < TOLERANCE))
 
 
 if __name__ == "__main__":
