@@ -30,9 +30,9 @@ STOP_ANSWER = "Okay."
 class CommandListener:
     """Understands commands; every job runs on its worker's thread. It remembers: frames are given in order."""
 
-    LEAST = 0.8
+    LEAST = 0.9
     """Product of the probabilities of all tokens of the answer from which it counts,"""
-    LEAST_SOUNDING = 0.5
+    LEAST_SOUNDING = 0.7
     """and where it counts only while something sounds: “stop”, and the timer that rings. Both chosen on development voices."""
     HEARS = AloneConfig(quiet_ms=64, shortest_ms=192, longest_ms=4800, over_ms=608)
     """Where it is asked: in the first two quiet frames of every pause in a sentence that is not longer than any command. That is
