@@ -1,4 +1,4 @@
-"""Put the published Kokoro together: its ONNX model, and its English voices in one file.
+"""Put the published Kokoro together: its ONNX model, and its voices in one file.
 
 `--float` also undoes the model's dynamic int8 quantisation (ConvInteger, MatMulInteger, DynamicQuantizeLSTM). On a CPU
 with integer kernels the int8 model is the faster one (0.7 seconds a second of speech against 0.9, one x86-64 core with
@@ -109,7 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("voices", type=Path, help="folder of *.bin voices, float32, [lengths, 256]")
     parser.add_argument("model_out", type=Path)
-    parser.add_argument("voices_out", type=Path, help=".npz, one array [lengths, 1, 256] for each English voice")
+    parser.add_argument("voices_out", type=Path, help=".npz, one array [lengths, 1, 256] for each voice")
     parser.add_argument("--parts", type=Path, nargs="+", required=True, help="the quantised model, in order")
     parser.add_argument("--float", action="store_true", help="undo the quantisation")
     args = parser.parse_args()
@@ -118,7 +118,7 @@ def main() -> None:
         onnx.save(dequantise(onnx.load_from_string(data)), args.model_out)
     else:
         args.model_out.write_bytes(data)
-    found = sorted(args.voices.glob("[ab][fm]_*.bin"))
+    found = sorted(args.voices.glob("?[fm]_*.bin"))
     voices = {path.stem: np.fromfile(path, np.float32).reshape(-1, 1, STYLE_DIM) for path in found}
     np.savez(args.voices_out, **voices)
     print(len(voices), "voices")

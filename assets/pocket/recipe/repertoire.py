@@ -813,6 +813,375 @@ ALARM_DO = (
 ALARM_SAY = ("alarm at {t}", "alarm for {t}", "an alarm for {t}", "I need an alarm at {t}", "an alarm for {t} please")
 ALARM_HELD = ("ring at {t}", "alert me at {t}")
 
+LATER: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "time": (
+        ("tell me how late it is", "say what time it is", "read me the time", "look at the clock"),
+        (
+            "what does the clock say",
+            "what time might it be",
+            "what hour is it",
+            "time please",
+            "can I have the time",
+            "time check",
+        ),
+    ),
+    "date": (
+        ("say what day it is", "tell me which day it is", "read me the date", "tell me what date it is"),
+        (
+            "what's the day today",
+            "date please",
+            "today's date please",
+            "what weekday is it",
+            "which date is it",
+            "what is today",
+        ),
+    ),
+    "list_timers": (
+        ("say how much time is left", "tell me what timers are running", "tell me the remaining time", "read me the timers"),
+        (
+            "how much is left on the timer",
+            "time left",
+            "what's the remaining time",
+            "how long do I still have",
+            "how many timers are there",
+        ),
+    ),
+    "cancel_timer": (
+        (
+            "abort the timer",
+            "drop the timer",
+            "stop the countdown",
+            "cancel the countdown",
+            "turn my timer off",
+            "delete all timers",
+        ),
+        ("no timer please", "I don't want the timer any more", "forget about the timer", "no timers any more"),
+    ),
+    "light_on": (
+        ("bring the light on", "turn my lights on", "switch on my lamp", "turn on all the lights", "switch on all lights"),
+        (
+            "light please",
+            "lights please",
+            "I want light",
+            "I can't see anything",
+            "let there be light",
+            "we need light in here",
+        ),
+    ),
+    "light_off": (
+        ("turn my lights off", "turn off all the lights", "switch off all lights", "take the light off", "cut the lights"),
+        ("no light please", "dark please", "I don't need the lights any more", "I want it dark", "light out"),
+    ),
+    "volume_up": (
+        (
+            "raise your voice",
+            "turn up the sound",
+            "put the sound up",
+            "make yourself louder",
+            "increase the sound",
+            "go louder",
+        ),
+        ("louder please", "sound up", "you are hard to hear", "I can hardly hear you", "I can barely hear you", "much louder"),
+    ),
+    "volume_down": (
+        (
+            "turn down the sound",
+            "put the sound down",
+            "make yourself quieter",
+            "keep your voice down",
+            "soften your voice",
+            "go quieter",
+        ),
+        ("quieter please", "sound down", "much quieter", "too loud", "you're hurting my ears", "not that loud"),
+    ),
+    "temperature": (
+        ("say the temperature", "say how warm it is", "tell me how hot it is", "measure the temperature"),
+        (
+            "what temperature is it now",
+            "how warm is it now",
+            "how warm is it in here",
+            "how hot is it in here",
+            "what's the temperature now",
+        ),
+    ),
+    "battery": (
+        (
+            "say how full the battery is",
+            "read the battery level",
+            "tell me how full the battery is",
+            "check how much power is left",
+        ),
+        (
+            "what is the battery level",
+            "is there battery left",
+            "how much charge do you have",
+            "how's your battery",
+            "how is your battery",
+        ),
+    ),
+    "status": (
+        ("tell me how you feel", "report your status", "say how you are", "give me your status"),
+        (
+            "what's your status",
+            "how do you do",
+            "are you feeling well",
+            "is all well",
+            "are you doing fine",
+            "how is everything",
+        ),
+    ),
+    REPEAT: (
+        ("repeat yourself", "repeat the answer", "say your answer again", "say that sentence again", "give me that again"),
+        ("what was your answer", "I missed that", "I did not hear that", "one more time", "sorry once more", "say again"),
+    ),
+    "slower": (
+        ("talk a bit slower", "speak a little more slowly", "take your time", "talk slowly", "speak slowly"),
+        ("much slower", "slower please", "that was too fast", "too fast", "that's too fast for me"),
+    ),
+    "faster": (
+        ("talk a bit faster", "speak a little more quickly", "talk quicker", "speak quickly", "go faster"),
+        ("much faster", "faster please", "that was too slow", "too slow", "that's too slow for me"),
+    ),
+    "usual_pace": (
+        ("speak at a normal pace", "talk at normal speed", "return to normal speed", "speak as usual", "talk as usual"),
+        ("normal pace", "normal pace please", "usual speed", "usual speed please", "as fast as usual"),
+    ),
+    "microphone_off": (
+        ("switch off your microphone", "turn off the mic", "mute the mic", "stop listening to me", "stop hearing me"),
+        ("mic off", "microphone off please", "don't listen to me", "no listening now"),
+    ),
+    "shut_down": (
+        (
+            "shut the machine down",
+            "power down the system",
+            "turn the computer off",
+            "turn off the computer",
+            "switch the computer off",
+        ),
+        ("shutdown", "shutdown please", "computer off", "power off now"),
+    ),
+    "restart": (
+        ("do a reboot", "start again from scratch", "reboot now", "restart now", "restart your system"),
+        ("reboot please", "restart please", "system reboot", "a restart please"),
+    ),
+    "yes": (
+        (),
+        (
+            "yes yes do it",
+            "yes I do",
+            "yes that's right",
+            "that's right",
+            "right",
+            "okay yes",
+            "yes absolutely",
+            "absolutely",
+            "yes sir",
+            "sure do it",
+        ),
+    ),
+    "no": (
+        (),
+        (
+            "no no",
+            "no please don't",
+            "no I don't",
+            "absolutely not",
+            "certainly not",
+            "no stop",
+            "of course not",
+            "no never",
+            "never",
+            "I don't want that",
+        ),
+    ),
+    "stop": (
+        ("stop now", "stop right there", "keep quiet", "stop talking now", "hold your tongue", "stop please"),
+        ("okay enough", "enough now", "no more", "that is enough", "silence please", "quiet please"),
+    ),
+    "hello": (
+        (),
+        (
+            "hello my friend",
+            "hi my friend",
+            "good morning to you",
+            "good evening to you",
+            "hey computer",
+            "hi computer",
+            "howdy",
+            "hiya",
+        ),
+    ),
+    "thanks": (
+        (),
+        (
+            "thank you kindly",
+            "thanks so much",
+            "I thank you",
+            "thank you computer",
+            "very good thank you",
+            "good thanks",
+            "that helps thank you",
+            "thanks again",
+        ),
+    ),
+    "night": (
+        (),
+        (
+            "good night computer",
+            "have a nice night",
+            "I go to bed now",
+            "sleep well my friend",
+            "I will go to sleep now",
+            "good night to you",
+            "off to bed",
+        ),
+    ),
+    "who": (
+        ("say your name", "explain who you are", "tell me what you are"),
+        (
+            "who are you actually",
+            "what kind of thing are you",
+            "are you a machine",
+            "your name please",
+            "what should I call you",
+            "who am I speaking with",
+        ),
+    ),
+    "help": (
+        (
+            "explain what you can do",
+            "explain yourself",
+            "say what you can do",
+            "tell me your commands",
+            "show me what you can do",
+        ),
+        (
+            "help please",
+            "what are you good for",
+            "which commands do you know",
+            "what do you understand",
+            "what can you help me with",
+        ),
+    ),
+    "timer": (
+        (
+            "set me a timer for {d}",
+            "set another timer for {d}",
+            "set a new timer for {d}",
+            "run a timer for {d}",
+            "start a new timer for {d}",
+            "begin a {s} timer",
+            "run a {s} timer",
+            "put a timer on for {d}",
+            "put on a {s} timer",
+            "tell me when {d} are over",
+            "ring in {d}",
+            "start {d} on the timer",
+            "have a timer run for {d}",
+            "count {d}",
+            "beep in {d}",
+            "set my timer for {d}",
+            "set my timer to {d}",
+        ),
+        (
+            "timer of {d}",
+            "a timer of {d} please",
+            "I want a timer for {d}",
+            "I'd like a {s} timer",
+            "I want a {s} timer",
+            "countdown {d}",
+            "timer please {d}",
+            "one timer for {d}",
+            "another timer for {d}",
+            "the timer for {d} please",
+        ),
+    ),
+    "brightness": (
+        (
+            "set my light to {p} percent",
+            "adjust the light to {p} percent",
+            "adjust the brightness to {p} percent",
+            "dim to {p} percent",
+            "turn the lamp to {p} percent",
+            "put the lamp at {p} percent",
+            "bring the lights to {p} percent",
+            "bring the brightness to {p} percent",
+            "dim the lamp to {p} percent",
+            "make the brightness {p} percent",
+            "lower the light to {p} percent",
+            "raise the light to {p} percent",
+        ),
+        (
+            "lamp at {p} percent",
+            "lamp to {p} percent",
+            "{p} percent brightness",
+            "{p} percent light",
+            "the light at {p} percent please",
+            "I want the light at {p} percent",
+        ),
+    ),
+    "volume": (
+        (
+            "adjust the volume to {p} percent",
+            "set your voice to {p} percent",
+            "make the sound {p} percent",
+            "put the sound at {p} percent",
+            "bring the sound to {p} percent",
+            "change your volume to {p} percent",
+            "turn your volume to {p} percent",
+            "set my volume to {p} percent",
+            "increase the volume to {p} percent",
+            "reduce the volume to {p} percent",
+            "decrease the volume to {p} percent",
+        ),
+        (
+            "sound {p} percent",
+            "sound to {p} percent",
+            "{p} percent volume",
+            "the volume at {p} percent please",
+            "I want the volume at {p} percent",
+        ),
+    ),
+    "add_time": (
+        (
+            "add {d} more",
+            "add another {d} to the timer",
+            "put {d} more on the timer",
+            "extend it by {d}",
+            "make my timer {d} longer",
+            "lengthen the timer by {d}",
+            "give it {d} more",
+            "give it another {d}",
+            "let the timer run {d} longer",
+            "prolong the timer by {d}",
+        ),
+        ("plus {d}", "{d} extra", "I want {d} more", "the timer needs {d} more", "another {d} please", "and another {d}"),
+    ),
+    "alarm": (
+        (
+            "set me an alarm for {t}",
+            "put an alarm at {t}",
+            "get me up at {t}",
+            "set an alarm clock for {t}",
+            "create an alarm for {t}",
+            "set a new alarm for {t}",
+            "set up an alarm for {t}",
+            "set the alarm clock to {t}",
+            "beep at {t}",
+            "wake me up for {t}",
+        ),
+        (
+            "new alarm {t}",
+            "alarm {t}",
+            "I want an alarm at {t}",
+            "alarm clock at {t}",
+            "I need to get up at {t}",
+            "wake up call at {t}",
+        ),
+    ),
+}
+"""More wordings of each request, imperatives and others, that only the training draws: the test sets' stay what they were."""
+
 SPECIAL_DURATIONS = (
     ("half an hour", {"minutes": 30}),
     ("an hour", {"hours": 1}),
@@ -867,14 +1236,23 @@ def dress(rng: random.Random, text: str, imperative: bool) -> str:
     return text
 
 
-def phrase(
-    rng: random.Random, do: tuple[str, ...], say: tuple[str, ...], held: tuple[str, ...], unseen: bool
-) -> tuple[str, bool]:
-    """Return a wording and whether it is an imperative."""
-    if unseen:
-        return rng.choice(held), False
-    text = rng.choice(do + say)
-    return text, text in do
+@dataclass(frozen=True)
+class Wordings:
+    """What is drawn from: all wordings that training has (LATER's too), those of the first sets, or those held out."""
+
+    unseen: bool = False
+    later: bool = False
+
+    def phrase(
+        self, rng: random.Random, kind: str, do: tuple[str, ...], say: tuple[str, ...], held: tuple[str, ...]
+    ) -> tuple[str, bool]:
+        """Return a wording and whether it is an imperative."""
+        if self.unseen:
+            return rng.choice(held), False
+        if self.later:
+            do, say = do + LATER[kind][0], say + LATER[kind][1]
+        text = rng.choice(do + say)
+        return text, text in do
 
 
 def duration(rng: random.Random) -> tuple[str, str, dict[str, int]]:
@@ -909,20 +1287,21 @@ def hour_of_day(rng: random.Random) -> tuple[str, dict[str, int]]:
     return f"{twelve} {f'oh {spell(minute)}' if minute < 10 else spell(minute)}{half}", arguments
 
 
-def request(rng: random.Random, unseen: bool = False, intent: str | None = None) -> Utterance:
+def request(rng: random.Random, unseen: bool = False, intent: str | None = None, later: bool = False) -> Utterance:
     """Draw a request of the repertoire; numbers are drawn often, because they are what is hard to hear.
 
-    `unseen` takes the wordings that are held out of training.
+    `unseen` takes the wordings that are held out of training, `later` LATER's among the others.
     """
+    wordings = Wordings(unseen, later)
     kind = intent or rng.choice(
         [*INTENTS, REPEAT, *["timer"] * 10, *["brightness"] * 5, *["volume"] * 5, *["alarm"] * 5, *["add_time"] * 3]
     )
     if kind in INTENTS:
         known = INTENTS[kind]
-        text, imperative = phrase(rng, known.do, known.say, known.held, unseen)
+        text, imperative = wordings.phrase(rng, kind, known.do, known.say, known.held)
         return Utterance(kind, text if unseen else dress(rng, text, imperative), known.answer, not unseen)
     if kind == "timer":
-        text, imperative = phrase(rng, TIMER_DO, TIMER_SAY, TIMER_HELD, unseen)
+        text, imperative = wordings.phrase(rng, kind, TIMER_DO, TIMER_SAY, TIMER_HELD)
         noun, adjective, arguments = duration(rng)
         if rng.random() < 0.15:
             if "{d}" in text:
@@ -932,12 +1311,12 @@ def request(rng: random.Random, unseen: bool = False, intent: str | None = None)
         text = text.format(d=noun, s=adjective)
         return Utterance(kind, text if unseen else dress(rng, text, imperative), call("set_timer", **arguments), not unseen)
     if kind == "add_time":
-        text, imperative = phrase(rng, MORE_DO, MORE_SAY, MORE_HELD, unseen)
+        text, imperative = wordings.phrase(rng, kind, MORE_DO, MORE_SAY, MORE_HELD)
         noun, _, arguments = duration(rng)
         text = text.format(d=noun)
         return Utterance(kind, text if unseen else dress(rng, text, imperative), call("add_time", **arguments), not unseen)
     if kind == "alarm":
-        text, imperative = phrase(rng, ALARM_DO, ALARM_SAY, ALARM_HELD, unseen)
+        text, imperative = wordings.phrase(rng, kind, ALARM_DO, ALARM_SAY, ALARM_HELD)
         said, arguments = hour_of_day(rng)
         text = text.format(t=said)
         return Utterance(kind, text if unseen else dress(rng, text, imperative), call("set_alarm", **arguments), not unseen)
@@ -947,7 +1326,7 @@ def request(rng: random.Random, unseen: bool = False, intent: str | None = None)
         if kind == "brightness"
         else (VOLUME_DO, VOLUME_SAY, VOLUME_HELD, VOLUME_WORDS, "set_volume", "percent")
     )
-    text, imperative = phrase(rng, do, say, held, unseen)
+    text, imperative = wordings.phrase(rng, kind, do, say, held)
     if not unseen and rng.random() < 0.1:
         text, number = rng.choice(sorted(words.items()))
         imperative = text.startswith(("set", "turn", "dim", "mute"))
@@ -1533,6 +1912,7 @@ def dictionary() -> tuple[str, ...]:
 def wordings() -> frozenset[str]:
     """Every fixed wording: what foreign speech must not say by accident."""
     fixed = {text for known in INTENTS.values() for text in known.do + known.say + known.held}
+    fixed |= {text for do, say in LATER.values() for text in do + say}
     return frozenset(fixed | {frame.format(text) for frame in POLITE for text in fixed} | set(LIGHT_WORDS) | set(VOLUME_WORDS))
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import repertoire
+from scipy.fft import next_fast_len
 from scipy.signal import fftconvolve, resample_poly
 
 RATE_HZ = 16_000
@@ -60,7 +61,13 @@ KOKORO = {
     "train": """
         af_heart af_jessica af_kore af_alloy af_aoede af_river af_nicole af_sarah af_nova af_sky am_eric
         am_onyx am_fenrir am_echo am_adam am_liam am_santa bf_isabella bf_lily bm_fable bm_daniel bm_lewis
-    """.split(),
+    """.split()
+    * 2
+    + """
+        ef_dora em_alex em_santa ff_siwis hf_alpha hf_beta hm_omega hm_psi if_sara im_nicola jf_alpha jf_gongitsune
+        jf_nezumi jf_tebukuro jm_kumo pf_dora pm_alex pm_santa zf_xiaobei zf_xiaoni zf_xiaoxiao zf_xiaoyi zm_yunjian
+        zm_yunxi zm_yunxia zm_yunyang
+    """.split(),  # speakers of other languages, who say English with what they have
     "dev": ["am_puck", "bf_alice"],
     "test": ["af_bella", "am_michael", "bf_emma", "bm_george"],
 }
@@ -227,6 +234,10 @@ def kokoro(voices: list[str], rng: random.Random, model: Path, styles: Path, ble
                 share = rng.uniform(0.1, 0.4)
                 style = (1 - share) * style + share * engine.get_voice_style(third)
                 name += "/" + third
+            if rng.random() < 0.5:  # the first half of a style is the throat, the second how it speaks
+                manner = rng.choice(voices)
+                style = np.concatenate([style[..., :128], engine.get_voice_style(manner)[..., 128:]], axis=-1)
+                name += "|" + manner
         british = name.startswith("b") if rng.random() < 0.9 else rng.random() < 0.5
         pcm, rate = engine.create(text, voice=style, speed=rng.uniform(0.8, 1.35), lang="en-gb" if british else "en-us")
         return name, pcm.astype(np.float32), rate
@@ -337,7 +348,8 @@ def synth(args: argparse.Namespace) -> None:
         if rng.random() < args.foreign:
             one = repertoire.foreign(rng, args.questions)
         else:
-            one = repertoire.request(rng, unseen=rng.random() < args.unseen, intent=rng.choice(args.only) if args.only else None)
+            unseen, intent = rng.random() < args.unseen, rng.choice(args.only) if args.only else None
+            one = repertoire.request(rng, unseen, intent, later=args.split == "train")
         text = one.text if args.engine == "espeak" else one.text[0].upper() + one.text[1:] + rng.choice(".....?!")
         try:
             voice, pcm, rate = say(text)
@@ -438,9 +450,10 @@ def people(args: argparse.Namespace) -> None:
 
 def coloured(samples: int, rng: np.random.Generator, slope: float) -> Pcm:
     """Noise of RMS 1 whose amplitude falls with frequency ** -slope: 0 is white, 0.5 pink, 1 brown."""
-    spectrum = np.fft.rfft(rng.standard_normal(samples))
-    spectrum /= np.maximum(np.arange(len(spectrum)), 20 * samples / RATE_HZ) ** slope
-    pcm = np.fft.irfft(spectrum, samples)
+    size = next_fast_len(samples, real=True)
+    spectrum = np.fft.rfft(rng.standard_normal(size))
+    spectrum /= np.maximum(np.arange(len(spectrum)), 20 * size / RATE_HZ) ** slope
+    pcm = np.fft.irfft(spectrum, size)[:samples]
     return (pcm / (pcm.std() + 1e-9)).astype(np.float32)
 
 
@@ -498,9 +511,10 @@ def augment(clip: np.ndarray, rng: np.random.Generator, voices: list[np.ndarray]
         room[0] = 1
         pcm = fftconvolve(pcm, room)[: len(pcm) + len(t) // 2].astype(np.float32)
     if rng.random() < 0.5:  # the colour of the microphone
-        spectrum = np.fft.rfft(pcm)
+        size = next_fast_len(len(pcm), real=True)
+        spectrum = np.fft.rfft(pcm, size)
         gains_db = np.interp(np.linspace(0, 1, len(spectrum)), np.linspace(0, 1, 7), rng.uniform(-8, 8, 7))
-        pcm = np.fft.irfft(spectrum * 10 ** (gains_db / 20), len(pcm)).astype(np.float32)
+        pcm = np.fft.irfft(spectrum * 10 ** (gains_db / 20), size)[: len(pcm)].astype(np.float32)
     lead, tail = int(RATE_HZ * 0.8 * rng.random() ** 1.3), int(RATE_HZ * (0.1 + 0.8 * rng.random() ** 1.6))
     power = float(np.sqrt((pcm**2).mean()))
     pcm = np.pad(pcm, (lead, tail))
