@@ -987,7 +987,6 @@ LATER: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "no I don't",
             "absolutely not",
             "certainly not",
-            "no stop",
             "of course not",
             "no never",
             "never",
@@ -995,7 +994,7 @@ LATER: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
     ),
     "stop": (
-        ("stop now", "stop right there", "keep quiet", "stop talking now", "hold your tongue", "stop please"),
+        ("stop right there", "keep quiet", "stop talking now", "hold your tongue"),
         ("okay enough", "enough now", "no more", "that is enough", "silence please", "quiet please"),
     ),
     "hello": (
@@ -1033,7 +1032,6 @@ LATER: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "sleep well my friend",
             "I will go to sleep now",
             "good night to you",
-            "off to bed",
         ),
     ),
     "who": (
@@ -1043,8 +1041,6 @@ LATER: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "what kind of thing are you",
             "are you a machine",
             "your name please",
-            "what should I call you",
-            "who am I speaking with",
         ),
     ),
     "help": (

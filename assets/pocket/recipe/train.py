@@ -735,7 +735,7 @@ def main() -> None:
     parser.add_argument("--talks", type=float, default=0.25, help="share of batches that are conversations of turns")
     parser.add_argument("--noisy", type=float, default=0.35, help="share of the clips that noise is mixed into, once more")
     parser.add_argument("--noises", type=int, default=400, help="pictures of noise to mix from")
-    parser.add_argument("--drop", type=float, default=0.0, help="share of each step's output that is lost, against learning by heart")
+    parser.add_argument("--drop", type=float, default=0.0, help="share of each step's output lost, against learning by heart")
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--floor", type=float, default=0.02, help="last learning rate, as a share of the first")
     parser.add_argument("--warm", type=float, default=0.03, help="share of the time in which the learning rate rises")
