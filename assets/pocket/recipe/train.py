@@ -61,11 +61,11 @@ USER, MODEL = "<|turn>user\n<|audio>", "<audio|><turn|>\n<|turn>model\n"
 RESPONSE, END = "<|tool_response>", "<turn|>"
 ARGUMENT_WEIGHT, SENTENCE_WEIGHT = 3.0, 0.5
 LONGEST_FRAMES = 640
-SHARES = {"kokoro": 0.36, "espeak": 0.2, "flite": 0.17, "piper": 0.1, "pico": 0.07, "festival": 0.03, "negative": 0.07}
+SHARES = {"kokoro": 0.42, "espeak": 0.17, "flite": 0.17, "piper": 0.07, "pico": 0.07, "festival": 0.04, "negative": 0.06}
 """How much of a batch comes from each kind of shard, whatever their sizes."""
 INTENT_SHARES = {
-    "foreign": 0.17,
-    "question": 0.06,
+    "foreign": 0.19,
+    "question": 0.08,
     "timer": 0.15,
     "brightness": 0.06,
     "volume": 0.06,
