@@ -43,11 +43,6 @@ def norm(hidden: Tensor, weight: Tensor | None = None) -> Tensor:
     return (wide if weight is None else wide * weight).to(hidden.dtype)
 
 
-def dropped(hidden: Tensor, drop: float) -> Tensor:
-    """Lose a share of what a step adds, and make the rest as much larger."""
-    return F.dropout(hidden, drop) if drop else hidden
-
-
 # ---- the audio tower ----
 
 
@@ -109,10 +104,10 @@ def conformer_weights(layer: nn.Module) -> Conformer:
     )
 
 
-def half_step(weights: Forward, hidden: Tensor, drop: float) -> Tensor:
+def half_step(weights: Forward, hidden: Tensor) -> Tensor:
     """Return the input and half of what the feed-forward step makes of it."""
     inner = F.silu(linear(norm(hidden, weights.before), weights.up))
-    return hidden + 0.5 * dropped(norm(linear(inner, weights.down), weights.after), drop)
+    return hidden + 0.5 * norm(linear(inner, weights.down), weights.after)
 
 
 def hear(weights: Conformer, hidden: Tensor, places: Tensor, cap: float) -> Tensor:
@@ -143,17 +138,17 @@ def hear(weights: Conformer, hidden: Tensor, places: Tensor, cap: float) -> Tens
     return linear(heard, weights.post)
 
 
-def conformer(weights: Conformer, hidden: Tensor, places: Tensor, cap: float, drop: float) -> Tensor:
+def conformer(weights: Conformer, hidden: Tensor, places: Tensor, cap: float) -> Tensor:
     """One layer of the tower."""
-    hidden = half_step(weights.first, hidden, drop)
-    hidden = hidden + dropped(norm(hear(weights, norm(hidden, weights.before), places, cap), weights.after), drop)
+    hidden = half_step(weights.first, hidden)
+    hidden = hidden + norm(hear(weights, norm(hidden, weights.before), places, cap), weights.after)
     inner = F.glu(linear(norm(hidden, weights.convolution_before), weights.start), -1)
     taps = weights.depthwise.shape[-1]
     padded = F.pad(inner, (0, 0, taps - 1, 0))
     kernel = weights.depthwise[:, 0].to(inner.dtype)
     inner = sum(padded[:, tap : tap + inner.shape[1]] * kernel[:, tap] for tap in range(taps))
-    hidden = hidden + dropped(linear(F.silu(norm(inner, weights.convolution_norm)), weights.end), drop)
-    return norm(half_step(weights.second, hidden, drop), weights.out)
+    hidden = hidden + linear(F.silu(norm(inner, weights.convolution_norm)), weights.end)
+    return norm(half_step(weights.second, hidden), weights.out)
 
 
 def first_convolution(weight: Tensor, mel: Tensor) -> Tensor:
@@ -251,23 +246,23 @@ def attend(weights: Layer, hidden: Tensor, pair: tuple[Tensor, Tensor], turns: t
     return linear(heard.transpose(1, 2).flatten(2), weights.out)
 
 
-def rest(weights: Layer, hidden: Tensor, heard: Tensor, own: Tensor, drop: float) -> Tensor:
+def rest(weights: Layer, hidden: Tensor, heard: Tensor, own: Tensor) -> Tensor:
     """What follows the attention: own [rows, n, size] is the layer's own embedding."""
-    hidden = hidden + dropped(norm(heard, weights.after), drop)
+    hidden = hidden + norm(heard, weights.after)
     inner = norm(hidden, weights.before_mlp)
     inner = F.gelu(linear(inner, weights.gate), approximate="tanh") * linear(inner, weights.up)
-    hidden = hidden + dropped(norm(linear(inner, weights.down), weights.after_mlp), drop)
+    hidden = hidden + norm(linear(inner, weights.down), weights.after_mlp)
     inner = F.gelu(linear(hidden, weights.own_gate), approximate="tanh") * own
     return (hidden + norm(linear(inner, weights.own_projection), weights.own_norm)) * weights.scalar.to(hidden.dtype)
 
 
-def lower(  # noqa: PLR0917 - the compiler takes them one by one
-    weights: Layer, hidden: Tensor, own: Tensor, turns: tuple[Tensor, Tensor], seen: Tensor, drop: float
+def lower(
+    weights: Layer, hidden: Tensor, own: Tensor, turns: tuple[Tensor, Tensor], seen: Tensor
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """A layer that makes keys and values: its output and these."""
     normed = norm(hidden, weights.before)
     pair = keys_and_values(weights, normed, turns)
-    return rest(weights, hidden, attend(weights, normed, pair, turns, seen), own, drop), pair
+    return rest(weights, hidden, attend(weights, normed, pair, turns, seen), own), pair
 
 
 def upper(  # noqa: PLR0917 - the compiler takes them one by one
@@ -277,23 +272,16 @@ def upper(  # noqa: PLR0917 - the compiler takes them one by one
     pair: tuple[Tensor, Tensor],
     turns: tuple[Tensor, Tensor],
     seen: Tensor,
-    drop: float,
 ) -> Tensor:
     """A layer that reads another's keys and values."""
-    return rest(weights, hidden, attend(weights, norm(hidden, weights.before), pair, turns, seen), own, drop)
+    return rest(weights, hidden, attend(weights, norm(hidden, weights.before), pair, turns, seen), own)
 
 
 class Quick:
     """A transformers model's weights behind the functions above."""
 
-    def __init__(
-        self, model: nn.Module, fuse: bool = True, dtype: torch.dtype = torch.bfloat16, drop: float = 0.0
-    ) -> None:
-        """`fuse` compiles the functions, which takes a minute or two at the first shapes.
-
-        `drop` is the share of each step's output that is lost while the model trains.
-        """
-        self.model, self.while_training = model, drop
+    def __init__(self, model: nn.Module, fuse: bool = True, dtype: torch.dtype = torch.bfloat16) -> None:
+        """`fuse` compiles the functions, which takes a minute or two at the first shapes."""
         inner = model.model
         self.audio, self.text, self.embed = inner.audio_tower, inner.language_model, inner.embed_audio
         self.dtype, self.width = dtype, self.text.config.hidden_size
@@ -307,11 +295,6 @@ class Quick:
         self.first_convolution = compiled(first_convolution)
         self.conformer, self.lower, self.upper = compiled(conformer), compiled(lower), compiled(upper)
 
-    @property
-    def drop(self) -> float:
-        """The share that is lost now."""
-        return self.while_training if self.model.training else 0.0
-
     def tower(self, mel: Tensor) -> Tensor:
         """float32 [clips, frames, bins] -> the last layer's output [clips, tokens, width]; frames a multiple of 4 * CHUNK."""
         front = self.audio.subsample_conv_projection
@@ -319,7 +302,7 @@ class Quick:
             hidden = self.first_convolution(front.layer0.conv.weight, mel.to(self.dtype))
         hidden = second_convolution(front.layer1.conv.weight, front.layer1.norm.weight, front.input_proj_linear.weight, hidden)
         for layer in self.audio.layers:
-            hidden = self.conformer(conformer_weights(layer), hidden, self.places, self.cap, self.drop)
+            hidden = self.conformer(conformer_weights(layer), hidden, self.places, self.cap)
         return hidden
 
     def soft_tokens(self, hidden: Tensor) -> Tensor:
@@ -353,14 +336,14 @@ class Quick:
         made: dict[str, tuple[Tensor, Tensor]] = {}
         for number, layer in enumerate(text.layers[: self.first_shared]):
             kind = self.kinds[number]
-            hidden, made[kind] = self.lower(layer_weights(layer), hidden, own[:, :, number], turns[kind], seen, self.drop)
+            hidden, made[kind] = self.lower(layer_weights(layer), hidden, own[:, :, number], turns[kind], seen)
         row = torch.arange(rows)[:, None]
         hidden, own = hidden[row, kept], own[row, kept]
         seen = (kept[:, :, None] >= torch.arange(positions))[:, None]
         for number, layer in enumerate(text.layers[self.first_shared :], self.first_shared):
             kind = self.kinds[number]
             at = (turns[kind][0][kept][:, None], turns[kind][1][kept][:, None])
-            hidden = self.upper(layer_weights(layer), hidden, own[:, :, number], made[kind], at, seen, self.drop)
+            hidden = self.upper(layer_weights(layer), hidden, own[:, :, number], made[kind], at, seen)
         scores = linear(norm(hidden, text.norm.weight), text.embed_tokens.weight).float()
         cap = config.final_logit_softcapping
         return cap * torch.tanh(scores / cap)

@@ -480,7 +480,7 @@ class Trainer:
         if args.start:
             self.head.load_state_dict(warm["head"])
         self.tower = self.model.model.audio_tower
-        self.quick = quick.Quick(self.model, drop=args.drop)
+        self.quick = quick.Quick(self.model)
         self.writer = Writer(self.tokenizer, self.rng)
         self.cached: dict[str, list[tuple[Clip, Tensor]]] = defaultdict(list)
         print("parameters", sum(weight.numel() for weight in self.model.parameters()), flush=True)
@@ -735,7 +735,6 @@ def main() -> None:
     parser.add_argument("--talks", type=float, default=0.25, help="share of batches that are conversations of turns")
     parser.add_argument("--noisy", type=float, default=0.35, help="share of the clips that noise is mixed into, once more")
     parser.add_argument("--noises", type=int, default=400, help="pictures of noise to mix from")
-    parser.add_argument("--drop", type=float, default=0.0, help="share of each step's output lost, against learning by heart")
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--floor", type=float, default=0.02, help="last learning rate, as a share of the first")
     parser.add_argument("--warm", type=float, default=0.03, help="share of the time in which the learning rate rises")
