@@ -16,12 +16,13 @@ from pathlib import Path
 from edge_assistant.errors import CheckpointError, EdgeAssistantError, FetchError, StorageError, UsageError
 from edge_assistant.gemma4.adapter import adapted
 from edge_assistant.gemma4.bundle import MANIFEST, SEAL, Bundle, sha256
+from edge_assistant.gemma4.checkpoint import Checkpoint
 from edge_assistant.gemma4.config import Config, read_features, read_json
 from edge_assistant.gemma4.drafter import DrafterConfig
 from edge_assistant.gemma4.export import Making, bundle_bytes, export
 from edge_assistant.gemma4.finished import fingerprint
 from edge_assistant.gemma4.folder import check_free, resuming, unfinished
-from edge_assistant.gemma4.gguf import SUFFIX
+from edge_assistant.gemma4.gguf import CHECKPOINT, SUFFIX, opened
 from edge_assistant.models import KNOWN, find_model, installed_folder
 from edge_assistant.runtimes.prepared import is_prepared, prepare, prepared_bytes, prepared_folder
 
@@ -102,14 +103,16 @@ def build(checkpoint: Path, name: str, making: Making, adapter: Path | None = No
             raise CheckpointError(f"{drafter} is no folder", "give the folder of the model's assistant checkpoint")
         checkpoint = _found(checkpoint)
         room = _room(checkpoint, making, drafter) - _used(unfinished(target))
+        # opened before the space is told of: what is no model takes none
+        source = adapted(checkpoint, adapter) if adapter else opened(checkpoint)
+        assistant = Checkpoint(drafter) if drafter else None
         _check_space(target.parent, 0, max(0, room), f"build {name}")
-        source = checkpoint
         mark = fingerprint(checkpoint if checkpoint.is_dir() else checkpoint.parent) + checkpoint.name
         if adapter:
-            source, mark = adapted(checkpoint, adapter), mark + fingerprint(adapter)
+            mark += fingerprint(adapter)
         if drafter:
             mark += fingerprint(drafter)
-        bundle = export(source, target, drafter=drafter, resume=mark, **making.options())
+        bundle = export(source, target, drafter=assistant, resume=mark, **making.options())
         bundle.verify()
     return bundle
 
@@ -156,7 +159,9 @@ def fetched(target: Path) -> Path:
 
 
 def _found(checkpoint: Path) -> Path:
-    """A folder with a pair of GGUF files stands for the decoder's."""
+    """A folder with a pair of GGUF files stands for the decoder's. Raises CheckpointError."""
+    if not checkpoint.exists():
+        raise CheckpointError(f"{checkpoint} does not exist", CHECKPOINT)
     if any(checkpoint.glob("*.safetensors")) or not (files := sorted(path.name for path in checkpoint.glob(f"*{SUFFIX}"))):
         return checkpoint
     return checkpoint / _pair(files, str(checkpoint))[0]

@@ -248,7 +248,37 @@ def test_nothing_to_take(models: Path, tmp_path: Path, capsys: pytest.CaptureFix
     for source in (tmp_path, tmp_path / "nowhere"):
         assert "neither a bundle nor a checkpoint" in refused(capsys, "fetch", "e2b", "--from", str(source))
     assert "no meaning" in refused(capsys, "fetch", "e2b", "--from", str(tmp_path), "--revision", "main")
-    assert "config.json does not exist" in refused(capsys, "build", str(tmp_path / "nowhere"))
+    assert "nowhere does not exist" in refused(capsys, "build", str(tmp_path / "nowhere"))
+    assert tree(models) == set()
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("README.md", "neither a folder nor a GGUF file"),
+        ("model.safetensors", "neither a folder nor a GGUF file"),
+        ("page.gguf", "cannot be read as GGUF"),
+        ("nowhere.gguf", "does not exist"),
+        ("bare", "holds no safetensors"),
+    ],
+)
+@pytest.mark.parametrize("action", [["build"], ["fetch", "x", "--from"]])
+def test_of_what_is_no_model_one_line_is_said(  # noqa: PLR0917
+    models: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], path: str, words: str, action: list[str]
+) -> None:
+    """Not even how much room it would take."""
+    for name in ("README.md", "model.safetensors", "page.gguf"):
+        (tmp_path / name).write_text("<html>a page</html>")
+    (tmp_path / "bare").mkdir()
+    shutil.copy(checkpoint / "config.json", tmp_path / "bare")
+    if path == "nowhere.gguf" and "fetch" in action:
+        words = "neither a bundle nor a checkpoint"
+    assert main(["models", *action, str(tmp_path / path)]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert words in told.err
+    assert "; " in told.err  # the mend
     assert tree(models) == set()
 
 
