@@ -22,6 +22,13 @@ KNOWN = {
 }
 """Names for what `edge-assistant models fetch` can get, and the repositories they stand for."""
 
+DRAFTERS = {
+    "google/gemma-4-E2B-it": "google/gemma-4-E2B-it-assistant",
+    "google/gemma-4-E4B-it": "google/gemma-4-E4B-it-assistant",
+}
+"""The repositories of the assistants published with them; of the -qat ones none is known to us.
+Source: https://ai.google.dev/gemma/docs/mtp/mtp."""
+
 
 def models_folder() -> Path:
     """Where models are installed. May not exist yet."""

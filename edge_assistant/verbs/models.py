@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ _FETCH = """\
 examples:
   edge-assistant models fetch e2b
   edge-assistant models fetch OWNER/REPOSITORY --name mine
+  edge-assistant models fetch e2b --with-drafter
   edge-assistant models fetch e2b --from /media/stick
 
 Nothing is lost when it is cut off or stopped: the same command goes on where it was.
@@ -45,6 +47,7 @@ onnxruntime packs weights at every start, with E2B into 2 GB of memory that the 
 mapped from files, and the system may drop what it needs room for. It takes disk, twice what the model's own weights take, and
 changes no answer.
 """
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _REMOVE = "example: edge-assistant models remove e2b\n"
 _PATH = "example: du -sh $(edge-assistant models path e2b)\n"
 
@@ -66,16 +69,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fetch.add_argument(
         "--from", dest="source", type=Path, metavar="FOLDER", help="take it from this folder or file, with no network"
     )
-    fetch.add_argument("--revision", metavar="REVISION", help="branch, tag or commit of the repository (main)")
-    fetch.add_argument("--keep", action="store_true", help="keep the fetched checkpoint too")
+    fetch.add_argument("--revision", metavar="REVISION", help="branch, tag or commit of the model's repository (main)")
+    fetch.add_argument("--keep", action="store_true", help="keep what was fetched too")
     build = action("build", "build a checkpoint folder into an installed model and verify it", _BUILD)
     build.add_argument(
         "checkpoint", type=Path, metavar="CHECKPOINT", help="folder with config.json and *.safetensors, or GGUF file"
     )
     add_adapter(build)
+    drafter = fetch.add_mutually_exclusive_group()
+    drafter.add_argument(
+        "--with-drafter", action="store_true", help="fetch the assistant published with e2b or e4b too, which guesses tokens"
+    )
+    drafter.add_argument(
+        "--drafter", metavar="FOLDER|OWNER/NAME", help="that assistant from this folder, or fetched from this repository"
+    )
+    add_drafter(build)
     for sub, default in ((fetch, "the model's name, or the repository's"), (build, "that of the folder or file")):
         sub.add_argument("--name", metavar="NAME", help=f"name to install it under ({default})")
-        add_drafter(sub)
         add_making(sub)
     verify = action("verify", "read every byte of a model and compare its hashes", _VERIFY)
     verify.add_argument("names", nargs="*", metavar="NAME", help="name or folder (all that are here)")
@@ -150,10 +160,28 @@ def _fetch(args: argparse.Namespace) -> None:
     if args.source is not None:
         if args.revision:
             raise UsageError("--revision has no meaning with --from", "leave one of them out")
-        _tell(args, name, take(args.source, name, making(args), args.drafter))
+        if args.with_drafter:
+            raise UsageError("--with-drafter fetches, and --from means no network", "name the drafter's folder with --drafter")
+        drafter = None if args.drafter is None else Path(args.drafter).expanduser()
+        _tell(args, name, take(args.source, name, making(args), drafter))
     else:
-        bundle = fetch(args.model, name, making(args), revision=args.revision, keep=args.keep, drafter=args.drafter)
+        bundle = fetch(args.model, name, making(args), revision=args.revision, keep=args.keep, drafter=_drafter(args))
         _tell(args, name, bundle)
+
+
+def _drafter(args: argparse.Namespace) -> Path | str | None:
+    """The drafter's folder, or the repository to fetch it from. Raises UsageError."""
+    from edge_assistant.models import DRAFTERS, KNOWN  # noqa: PLC0415
+
+    if args.with_drafter:
+        repository = KNOWN.get(args.model, args.model)
+        if repository not in DRAFTERS:
+            raise UsageError(f"no drafter of {args.model} is known", "name its repository or folder: --drafter OWNER/NAME")
+        return DRAFTERS[repository]
+    if args.drafter is None:
+        return None
+    folder = Path(args.drafter).expanduser()
+    return args.drafter if _REPOSITORY.fullmatch(args.drafter) and not folder.exists() else folder
 
 
 def _build(args: argparse.Namespace) -> None:
@@ -169,7 +197,8 @@ def _tell(args: argparse.Namespace, name: str, bundle: "Bundle") -> None:
         print(json.dumps(_about(name, bundle)))
         return
     print(bundle.folder)
-    print(f"edge-assistant: `edge-assistant tune {name}` measures how it runs best on this machine", file=sys.stderr)
+    more = "; until then its drafter is off" if bundle.drafter else ""
+    print(f"edge-assistant: `edge-assistant tune {name}` measures how it runs best on this machine{more}", file=sys.stderr)
 
 
 def _about(name: str, bundle: "Bundle") -> dict[str, Any]:
@@ -180,6 +209,7 @@ def _about(name: str, bundle: "Bundle") -> dict[str, Any]:
         "bytes": total,
         "files": len(bundle.manifest.files),
         "source": bundle.manifest.source,
+        "drafter": bundle.manifest.drafter.source if bundle.manifest.drafter else None,
         "identity": bundle.identity,
     }
 
