@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for sub, default in ((fetch, "the model's name, or the repository's"), (build, "that of the folder or file")):
         sub.add_argument("--name", metavar="NAME", help=f"name to install it under ({default})")
         add_making(sub)
-    verify = action("verify", "read every byte of a model and compare its hashes", _VERIFY)
+    verify = action("verify", "read every byte of a model: its hashes, and whether its numbers are finite", _VERIFY)
     verify.add_argument("names", nargs="*", metavar="NAME", help="name or folder (all that are here)")
     prepare = action("prepare", "pack a model's weights for this processor: less memory, for disk", _PREPARE)
     prepare.add_argument("name", metavar="NAME", help="name or folder")
@@ -216,6 +216,7 @@ def _about(name: str, bundle: "Bundle") -> dict[str, Any]:
 
 def _verify(args: argparse.Namespace) -> None:
     from edge_assistant.gemma4.bundle import Bundle  # noqa: PLC0415
+    from edge_assistant.gemma4.finite import check_finite  # noqa: PLC0415
     from edge_assistant.install import size  # noqa: PLC0415
     from edge_assistant.models import SHIPPED, find_model, installed  # noqa: PLC0415
 
@@ -225,6 +226,7 @@ def _verify(args: argparse.Namespace) -> None:
         try:
             bundle = Bundle.open(find_model(name))
             bundle.verify()
+            check_finite(bundle)
         except BundleError as fault:
             first = first or fault
             results.append({"name": name, "whole": False, "fault": str(fault)})
