@@ -25,7 +25,7 @@ from edge_assistant.gemma4.export import Making, bundle_bytes, export
 from edge_assistant.gemma4.finished import fingerprint
 from edge_assistant.gemma4.folder import check_free, resuming, unfinished
 from edge_assistant.gemma4.gguf import CHECKPOINT, SUFFIX, opened
-from edge_assistant.models import KNOWN, find_model, installed_folder
+from edge_assistant.models import KNOWN, SHIPPED, find_model, installed_folder
 from edge_assistant.runtimes.prepared import is_prepared, prepare, prepared_bytes, prepared_folder
 
 if TYPE_CHECKING:
@@ -175,6 +175,8 @@ def remove(name: str) -> list[Path]:
 
     Raises UsageError.
     """
+    if name in SHIPPED:
+        raise UsageError(f"{name} comes with the program and cannot be removed", "`edge-assistant models list` says what can be")
     target = installed_folder(name)
     folders = [target, unfinished(target), fetched(target)]
     if (target / MANIFEST).is_file():

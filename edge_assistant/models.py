@@ -42,7 +42,7 @@ def installed_folder(name: str) -> Path:
         UsageError: no model can be installed under this name.
     """
     if name in SHIPPED:
-        raise UsageError(f"no model can be installed as {name}, or removed: it comes with the program", "take another name")
+        raise UsageError(f"no model can be installed as {name}: one comes with the program", "take another name")
     if not _NAME.fullmatch(name):
         raise UsageError(f"no model can be installed as {name}", "use letters, digits, dots and dashes")
     return models_folder() / name

@@ -30,7 +30,8 @@ def check_finite(bundle: Bundle) -> None:
 
 
 def _check_graph(path: Path) -> None:
-    for tensor in onnx.load(path, load_external_data=False).graph.initializer:
+    model = onnx.load(path, load_external_data=False)  # pyright: ignore[reportUnknownMemberType]
+    for tensor in model.graph.initializer:
         if tensor.data_type != TensorProto.FLOAT:
             continue
         if tensor.data_location == TensorProto.EXTERNAL:

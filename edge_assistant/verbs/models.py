@@ -58,7 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     def action(name: str, help: str, example: str) -> argparse.ArgumentParser:
         sub = actions.add_parser(
-            name, help=help, description=help, epilog=example, formatter_class=argparse.RawDescriptionHelpFormatter
+            name,
+            help=help,
+            description=f"{help[0].upper()}{help[1:]}.",
+            epilog=example,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         sub.add_argument("--json", action="store_true", help="for programs")
         return sub
@@ -105,41 +109,44 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _list(args: argparse.Namespace) -> None:
-    from edge_assistant.family import FAMILY  # noqa: PLC0415
     from edge_assistant.install import size  # noqa: PLC0415
 
     rows = _rows()
     if args.json:
         print(json.dumps(rows, indent=1))
         return
-    to_fetch = {member.name: member.published_bytes() for member in FAMILY}
     for row in rows:
-        total = row["bytes"] or to_fetch.get(row["name"], 0)
-        print(f"{row['name']:<12} {row['state']:<14} {size(total) if total else '':>9}  {row['source']}")
+        total = row["bytes"] or row["fetch_bytes"]
+        drafter = f" with drafter {row['drafter']}" if row["drafter"] else ""
+        print(f"{row['name']:<12} {row['state']:<14} {size(total) if total else '':>9}  {row['source']}{drafter}")
     if not any(row["state"] == "installed" for row in rows):
         print("edge-assistant: `edge-assistant advise` says which of them suits this machine", file=sys.stderr)
 
 
 def _rows() -> list[dict[str, Any]]:
+    from edge_assistant.family import FAMILY  # noqa: PLC0415
     from edge_assistant.gemma4.bundle import Bundle  # noqa: PLC0415
     from edge_assistant.gemma4.folder import unfinished  # noqa: PLC0415
     from edge_assistant.install import fetched  # noqa: PLC0415
     from edge_assistant.models import KNOWN, SHIPPED, find_model, installed, models_folder  # noqa: PLC0415
 
     rows: list[dict[str, Any]] = []
+    to_fetch = {member.name: member.published_bytes() for member in FAMILY}
 
-    def add(name: str, state: str, folder: Path | None, source: str) -> None:
+    def add(name: str, state: str, folder: Path | None, source: str, drafter: str | None = None) -> None:
+        """Bytes of what is here, and, where it is known, of what is not."""
         files = [path for path in folder.rglob("*") if path.is_file()] if folder else []
-        total = sum(path.stat().st_size for path in files)
-        rows.append({"name": name, "state": state, "folder": str(folder or ""), "bytes": total, "source": source})
+        sizes = {"bytes": sum(path.stat().st_size for path in files), "fetch_bytes": None if folder else to_fetch.get(name)}
+        rows.append({"name": name, "state": state, "folder": str(folder or ""), **sizes, "source": source, "drafter": drafter})
 
     here = installed()
     for state, names in (("shipped", list(SHIPPED)), ("installed", list(here))):
         for name in names:
             try:
                 folder = find_model(name)
-                source = Bundle.read_manifest(folder).source
-                add(name, state, folder, "comes with the program" if state == "shipped" else source)
+                bundle = Bundle.open(folder)
+                source = "comes with the program" if state == "shipped" else bundle.manifest.source
+                add(name, state, folder, source, _drafter_of(bundle))
             except BundleError as fault:
                 add(name, "broken", here.get(name), str(fault))
     folder = models_folder()
@@ -201,6 +208,10 @@ def _tell(args: argparse.Namespace, name: str, bundle: "Bundle") -> None:
     print(f"edge-assistant: `edge-assistant tune {name}` measures how it runs best on this machine{more}", file=sys.stderr)
 
 
+def _drafter_of(bundle: "Bundle") -> str | None:
+    return bundle.manifest.drafter.source if bundle.manifest.drafter else None
+
+
 def _about(name: str, bundle: "Bundle") -> dict[str, Any]:
     total = sum(entry.bytes for entry in bundle.manifest.files.values())
     return {
@@ -209,7 +220,7 @@ def _about(name: str, bundle: "Bundle") -> dict[str, Any]:
         "bytes": total,
         "files": len(bundle.manifest.files),
         "source": bundle.manifest.source,
-        "drafter": bundle.manifest.drafter.source if bundle.manifest.drafter else None,
+        "drafter": _drafter_of(bundle),
         "identity": bundle.identity,
     }
 
@@ -238,6 +249,8 @@ def _verify(args: argparse.Namespace) -> None:
         for result in results:
             if result["whole"]:
                 print(f"{result['name']}: whole, {result['files']} files, {size(result['bytes'])}")
+            elif len(results) > 1:  # of several that are not, the line on stderr tells of one
+                print(f"{result['name']}: {result['fault']}")
     if first:
         raise first
 

@@ -198,6 +198,11 @@ def test_verify_tells_of_each_and_fails_for_one(models: Path, checkpoint: Path, 
     assert {row["name"]: row["whole"] for row in json.loads(told.out)} == {"pocket": True, "one": False, "two": True}
     assert "upper.bin was altered" in told.err
     assert told.err.count("\n") == 1
+    (models / "two" / "lower.bin").unlink()
+    assert main(["models", "verify"]) == 2
+    told = capsys.readouterr()
+    assert told.err.count("\n") == 1
+    assert re.search(r"pocket: whole.*\none: .*upper\.bin was altered.*\ntwo: .*lower\.bin is missing", told.out)
 
 
 def test_from_a_folder_needs_no_network(
@@ -286,7 +291,7 @@ def test_of_what_is_no_model_one_line_is_said(  # noqa: PLR0917
 def test_names_that_cannot_be(models: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     if name:
         assert "no model can be installed" in refused(capsys, "build", str(checkpoint), "--name", name)
-    assert "no model" in refused(capsys, "remove", name)
+    assert re.search("no model|cannot be removed", refused(capsys, "remove", name))
     assert tree(models) == set()
 
 
@@ -304,7 +309,10 @@ def test_list_path_and_remove(
         find_model("e2b")
     assert main(["models", "build", str(checkpoint), "--name", "e2b"]) == 0
     (models / "old").mkdir()
-    assert states() == {**before, "e2b": "installed", "old": "broken"}
+    cut = Path(shutil.copytree(models / "e2b", models / "cut"))
+    os.truncate(cut / "ple.bin", 100)
+    assert states() == {**before, "e2b": "installed", "old": "broken", "cut": "broken"}
+    assert main(["models", "remove", "cut"]) == 0
     assert main(["models", "list"]) == 0
     shown = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert "gemma-4-E2B-it" in shown["e2b"]

@@ -68,6 +68,8 @@ def test_fetched_with_its_drafter(  # noqa: PLR0917
     assert json.loads(told.out)["drafter"] == "gemma-4-E2B-it-assistant"
     assert content(models / "e2b") == built
     assert tree(models) == {"e2b", *(f"e2b/{name}" for name in built)}
+    assert main(["models", "list"]) == 0
+    assert "gemma-4-E2B-it with drafter gemma-4-E2B-it-assistant" in capsys.readouterr().out
     assert {path.rpartition("/")[2] for path, _, _ in hub.asked if path.startswith(f"/{ASSISTANT}/resolve/")} == {
         "config.json",
         "model.safetensors",
