@@ -1,5 +1,6 @@
 """Which member of the family a machine should run, and why: a machine in, a ranked table out. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -29,6 +30,20 @@ FORMULA: Final = (
     "bytes a block), audio encoder × (8 bits + the same), keys and values in 32 bits, 295 MB for the rest: within 0.2 % of what "
     "was measured at E2B's shape (docs/benchmarks.md). 26B A4B, 31B: Q4_0, 4.5 bits a weight, keys and values in 16 bits."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A model that is on this machine already."""
+
+    name: str
+    """As it is installed."""
+    member: str
+    """Of the family, by its name there."""
+    block: int
+    whole: bool
+    """It can be opened."""
+    tuned: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +79,15 @@ class Advice:
         return self.rows[0]
 
 
-def advise(machine: Machine) -> Advice:
-    """Rank the family, and the model that ships, for this machine."""
+def advise(machine: Machine, installed: Sequence[Installed] = ()) -> Advice:
+    """Rank the family, and the model that ships, for this machine. What is `installed` need not be fetched."""
     rows = [_judge(member, machine) for member in FAMILY]
     best = _choose(rows, machine)
     rows = [_settle(row, best, machine) for row in [*rows, _pocket(best)]]
     rows.sort(key=lambda row: _ORDER.index(row.verdict))
     text = tuple(row.name for row in rows if row.verdict == "text only")
-    return Advice(machine, tuple(rows), text, tuple(_notes(rows[0], machine)), _commands(rows[0]))
+    own = sorted((one for one in installed if one.member == best), key=lambda one: one.name != best)
+    return Advice(machine, tuple(rows), text, tuple(_notes(rows[0], machine, own)), _commands(rows[0], own))
 
 
 def room_bytes(machine: Machine) -> int:
@@ -171,7 +187,12 @@ def _pocket(best: str) -> Row:
     return Row("pocket", "pocket", "possible", POCKET_BYTES, None, True, "timers, time, light, where nothing else fits", reason)
 
 
-def _notes(chosen: Row, machine: Machine) -> list[str]:
+def _fitting(chosen: Row, own: Sequence[Installed]) -> Installed | None:
+    """One that is here and runs as advised."""
+    return next((one for one in own if one.whole and one.block >= (chosen.block or 0)), None)
+
+
+def _notes(chosen: Row, machine: Machine, own: Sequence[Installed]) -> list[str]:
     """What else the person should know, the most pressing first."""
     notes: list[str] = []
     if machine.architecture not in _SYSTEMS:
@@ -184,7 +205,10 @@ def _notes(chosen: Row, machine: Machine) -> list[str]:
         )
     if machine.available_bytes is not None and chosen.memory_bytes > machine.available_bytes:
         notes.append(f"Only {_gb(machine.available_bytes)} of memory are free now: end other programs first.")
-    if chosen.name != "pocket":
+    if fitting := _fitting(chosen, own):
+        notes.append(f"{chosen.title} is installed, as {fitting.name}.")
+    elif chosen.name != "pocket":
+        notes.extend(f"{one.name} is installed, {_fault(one)}." for one in own)
         notes.extend(_disk_notes(chosen, machine))
     if chosen.block == BLOCKS[0]:
         coarser = _member(chosen.name).memory_bytes(BLOCKS[-1])
@@ -201,6 +225,12 @@ def _notes(chosen: Row, machine: Machine) -> list[str]:
     return [*notes, NO_AUDIO]
 
 
+def _fault(one: Installed) -> str:
+    if one.whole:
+        return f"in blocks of {one.block}, too large for this machine"
+    return f"but cannot be opened (`edge-assistant models verify {one.name}` says why)"
+
+
 def _disk_notes(chosen: Row, machine: Machine) -> list[str]:
     member = _member(chosen.name)
     bundle, published = member.bundle_bytes(chosen.block or BLOCKS[0]), member.published_bytes()
@@ -213,12 +243,22 @@ def _disk_notes(chosen: Row, machine: Machine) -> list[str]:
     return [f"{need}, and {_gb(machine.disk_bytes)} are free: make room first."]
 
 
-def _commands(chosen: Row) -> tuple[str, ...]:
+def _commands(chosen: Row, own: Sequence[Installed]) -> tuple[str, ...]:
     if chosen.name == "pocket":
         return ("edge-assistant talk",)
+    if here := _fitting(chosen, own):
+        tune = () if here.tuned else (f"edge-assistant tune {here.name}",)
+        return (*tune, f"edge-assistant talk --model {here.name}")
+    name = chosen.name
+    # under a name that is taken nothing is fetched
+    remove = (f"edge-assistant models remove {name}",) if any(one.name == name for one in own) else ()
     block = "" if chosen.block == BLOCKS[0] else f" --block {chosen.block}"
-    fetch = f"edge-assistant models fetch {chosen.name}{block}"
-    return (fetch, f"edge-assistant tune {chosen.name}", f"edge-assistant talk --model {chosen.name}")
+    return (
+        *remove,
+        f"edge-assistant models fetch {name}{block}",
+        f"edge-assistant tune {name}",
+        f"edge-assistant talk --model {name}",
+    )
 
 
 def _member(name: str) -> Member:

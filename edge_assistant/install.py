@@ -8,35 +8,57 @@ models/.e2b.part/    the bundle while it is built (see `gemma4.finished`)
 import errno
 import shutil
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_assistant.errors import CheckpointError, EdgeAssistantError, FetchError, StorageError, UsageError
 from edge_assistant.gemma4.adapter import adapted
 from edge_assistant.gemma4.bundle import MANIFEST, SEAL, Bundle, sha256
-from edge_assistant.gemma4.config import Config, read_features, read_json
-from edge_assistant.gemma4.drafter import DrafterConfig
+from edge_assistant.gemma4.checkpoint import Checkpoint
+from edge_assistant.gemma4.config import Config, Fields, read_features, read_json
+from edge_assistant.gemma4.drafter import DrafterConfig, check_kind
 from edge_assistant.gemma4.export import Making, bundle_bytes, export
 from edge_assistant.gemma4.finished import fingerprint
 from edge_assistant.gemma4.folder import check_free, resuming, unfinished
-from edge_assistant.gemma4.gguf import SUFFIX
-from edge_assistant.models import KNOWN, find_model, installed_folder
+from edge_assistant.gemma4.gguf import CHECKPOINT, SUFFIX, opened
+from edge_assistant.models import KNOWN, SHIPPED, find_model, installed_folder
 from edge_assistant.runtimes.prepared import is_prepared, prepare, prepared_bytes, prepared_folder
 
-_SETTINGS = ("config.json", "processor_config.json", "preprocessor_config.json", "tokenizer.json", "chat_template.jinja")
+if TYPE_CHECKING:
+    from edge_assistant.hub import Listing
+
+_Choose = Callable[[Path, list[str], str], list[str]]
+"""(folder with the settings, files that are there, repository) to the files of weights."""
+_CONFIG = "config.json"
+_SETTINGS = (_CONFIG, "processor_config.json", "preprocessor_config.json", "tokenizer.json", "chat_template.jinja")
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
 _MARGIN_BYTES = 256 << 20
 """Left free for everybody else."""
 
 
-def fetch(
-    model: str, name: str, making: Making, *, revision: str | None = None, keep: bool = False, drafter: Path | None = None
-) -> Bundle:
-    """Fetch a known model or a repository from the hub, build it and verify it. `keep` keeps the checkpoint.
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """The weights of a repository whose settings are here, and where they go."""
 
-    `drafter`: see `build`; it is not fetched.
+    listing: "Listing"
+    names: list[str]
+    folder: Path
+
+    @property
+    def sizes(self) -> list[int]:
+        return [file.bytes for file in self.listing.files if file.name in self.names]
+
+
+def fetch(
+    model: str, name: str, making: Making, *, revision: str | None = None, keep: bool = False, drafter: Path | str | None = None
+) -> Bundle:
+    """Fetch a known model or a repository from the hub, build it and verify it. `keep` keeps what was fetched.
+
+    `drafter`: the folder of the model's assistant checkpoint, or the repository to fetch it from, too.
 
     Raises FetchError, CheckpointError, StorageError or UsageError; what arrived whole waits for the next try.
     """
@@ -47,19 +69,35 @@ def fetch(
         raise UsageError(f"no model is known as {model}", f"known are {', '.join(KNOWN)}; any other is OWNER/NAME of the hub")
     target = installed_folder(name)
     folder = fetched(target) / repository.rpartition("/")[2]
-    with _storing(target.parent):
-        check_free(target)
-        progress = sys.stderr.isatty()
+    progress = sys.stderr.isatty()
+
+    def begin(repository: str, revision: str | None, folder: Path, choose: _Choose, *settings: str) -> _Weights:
         listing = hub.listing(repository, revision)
         folder.mkdir(parents=True, exist_ok=True)
         there = [file.name for file in listing.files]
-        sizes = {file.name: file.bytes for file in listing.files}
-        hub.download(listing, [file for file in (*_SETTINGS, _INDEX) if file in there], folder, progress=progress)
-        weights = _weight_files(folder, there, repository)
-        need = hub.missing(listing, weights, folder)
-        room = _gguf_room(sizes[file] for file in weights) if weights[0].endswith(SUFFIX) else _room(folder, making, drafter)
-        _check_space(target.parent, need, room, f"fetch {repository}")
-        hub.download(listing, weights, folder, progress=progress)
+        hub.download(listing, [file for file in settings if file in there], folder, progress=progress)
+        return _Weights(listing, choose(folder, there, repository), folder)
+
+    with _storing(target.parent):
+        check_free(target)
+        here: list[int] = []
+        if isinstance(drafter, Path):
+            _check_drafter(drafter)
+            here = _sizes(drafter)
+        parts = [begin(repository, revision, folder, _weight_files, *_SETTINGS, _INDEX)]
+        if isinstance(drafter, str):
+            # by its whole name: no two repositories share a folder
+            drafter, theirs = fetched(target) / "drafter" / drafter, drafter
+            parts.append(begin(theirs, None, drafter, _drafter_files, _CONFIG, _INDEX))
+        if parts[0].names[0].endswith(SUFFIX):
+            room = _quantised_room([*(size for part in parts for size in part.sizes), *here])
+        else:
+            room = _room(folder, making, drafter)
+        need = sum(hub.missing(part.listing, part.names, part.folder) for part in parts)
+        what = " and ".join(part.listing.repository for part in parts)
+        _check_space(target.parent, need, room, f"fetch {what}")
+        for part in reversed(parts):  # the drafter first: it is small
+            hub.download(part.listing, part.names, part.folder, progress=progress)
     bundle = build(folder, name, making, drafter=drafter)
     if not keep:
         shutil.rmtree(fetched(target))
@@ -98,18 +136,20 @@ def build(checkpoint: Path, name: str, making: Making, adapter: Path | None = No
     target = installed_folder(name)
     with _storing(target.parent):
         check_free(target)
-        if drafter and not drafter.is_dir():
-            raise CheckpointError(f"{drafter} is no folder", "give the folder of the model's assistant checkpoint")
+        if drafter:
+            _check_drafter(drafter)
         checkpoint = _found(checkpoint)
         room = _room(checkpoint, making, drafter) - _used(unfinished(target))
+        # opened before the space is told of: what is no model takes none
+        source = adapted(checkpoint, adapter) if adapter else opened(checkpoint)
+        assistant = Checkpoint(drafter) if drafter else None
         _check_space(target.parent, 0, max(0, room), f"build {name}")
-        source = checkpoint
         mark = fingerprint(checkpoint if checkpoint.is_dir() else checkpoint.parent) + checkpoint.name
         if adapter:
-            source, mark = adapted(checkpoint, adapter), mark + fingerprint(adapter)
+            mark += fingerprint(adapter)
         if drafter:
             mark += fingerprint(drafter)
-        bundle = export(source, target, drafter=drafter, resume=mark, **making.options())
+        bundle = export(source, target, drafter=assistant, resume=mark, **making.options())
         bundle.verify()
     return bundle
 
@@ -135,6 +175,8 @@ def remove(name: str) -> list[Path]:
 
     Raises UsageError.
     """
+    if name in SHIPPED:
+        raise UsageError(f"{name} comes with the program and cannot be removed", "`edge-assistant models list` says what can be")
     target = installed_folder(name)
     folders = [target, unfinished(target), fetched(target)]
     if (target / MANIFEST).is_file():
@@ -156,7 +198,9 @@ def fetched(target: Path) -> Path:
 
 
 def _found(checkpoint: Path) -> Path:
-    """A folder with a pair of GGUF files stands for the decoder's."""
+    """A folder with a pair of GGUF files stands for the decoder's. Raises CheckpointError."""
+    if not checkpoint.exists():
+        raise CheckpointError(f"{checkpoint} does not exist", CHECKPOINT)
     if any(checkpoint.glob("*.safetensors")) or not (files := sorted(path.name for path in checkpoint.glob(f"*{SUFFIX}"))):
         return checkpoint
     return checkpoint / _pair(files, str(checkpoint))[0]
@@ -186,15 +230,33 @@ def _weight_files(folder: Path, there: list[str], repository: str) -> list[str]:
     if not (folder / "config.json").exists():
         raise CheckpointError(f"{repository} holds no config.json", "name the repository of a Gemma 4 checkpoint")
     Config.parse(read_json(folder / "config.json"), read_features(folder))
+    return _shards(folder, there, repository, "tokenizer.json")
+
+
+def _drafter_files(folder: Path, there: list[str], repository: str) -> list[str]:
+    """Which files hold a drafter's weights; refuses what is none before they are fetched."""
+    if not (folder / _CONFIG).exists():
+        raise CheckpointError(f"{repository} holds no {_CONFIG}", "name the repository of the model's assistant checkpoint")
+    check_kind(Fields(read_json(folder / _CONFIG), f"{_CONFIG} of {repository}"))
+    return _shards(folder, there, repository)
+
+
+def _shards(folder: Path, there: list[str], repository: str, *others: str) -> list[str]:
+    """The files of safetensors. Raises CheckpointError when one of them, or another that is needed, is not in the repository."""
+    weights = [_SINGLE]
     if (folder / _INDEX).exists():
         shards: dict[str, str] = read_json(folder / _INDEX).get("weight_map", {})
         weights = sorted(set(shards.values()))
-    else:
-        weights = [_SINGLE]
-    absent = [file for file in ("tokenizer.json", *weights) if file not in there]
+    absent = [file for file in (*others, *weights) if file not in there]
     if absent:
         raise CheckpointError(f"{repository} holds no {absent[0]}", "name the repository of a whole Gemma 4 checkpoint")
     return weights
+
+
+def _check_drafter(folder: Path) -> None:
+    """Raises CheckpointError."""
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is no folder", "give the folder of the model's assistant checkpoint")
 
 
 def _copy(folder: Path, name: str) -> Bundle:
@@ -219,14 +281,18 @@ def _copy(folder: Path, name: str) -> Bundle:
     return Bundle.open(target)
 
 
-def _gguf_room(sizes: Iterable[int]) -> int:
-    """The same codes, scales twice as wide, and the tied head a second time: never twice as large."""
+def _quantised_room(sizes: Iterable[int]) -> int:
+    """The same codes, scales twice as wide, the tied head a second time: never twice as large. Nor is a drafter of 16 bits."""
     return 2 * sum(sizes)
+
+
+def _sizes(folder: Path | None, suffix: str = ".safetensors") -> list[int]:
+    return [path.stat().st_size for path in folder.glob(f"*{suffix}")] if folder else []
 
 
 def _room(checkpoint: Path, making: Making, drafter: Path | None) -> int:
     if checkpoint.is_file():
-        return _gguf_room(path.stat().st_size for path in checkpoint.parent.glob(f"*{SUFFIX}"))
+        return _quantised_room([*_sizes(checkpoint.parent, SUFFIX), *_sizes(drafter)])
     config = Config.parse(read_json(checkpoint / "config.json"), read_features(checkpoint))
     drafts = DrafterConfig.parse(read_json(drafter / "config.json"), config.text) if drafter else None
     return bundle_bytes(config, making.quantisation, making.table_bits, drafts)

@@ -22,6 +22,13 @@ KNOWN = {
 }
 """Names for what `edge-assistant models fetch` can get, and the repositories they stand for."""
 
+DRAFTERS = {
+    "google/gemma-4-E2B-it": "google/gemma-4-E2B-it-assistant",
+    "google/gemma-4-E4B-it": "google/gemma-4-E4B-it-assistant",
+}
+"""The repositories of the assistants published with them; of the -qat ones none is known to us.
+Source: https://ai.google.dev/gemma/docs/mtp/mtp."""
+
 
 def models_folder() -> Path:
     """Where models are installed. May not exist yet."""
@@ -35,7 +42,7 @@ def installed_folder(name: str) -> Path:
         UsageError: no model can be installed under this name.
     """
     if name in SHIPPED:
-        raise UsageError(f"no model can be installed as {name}, or removed: it comes with the program", "take another name")
+        raise UsageError(f"no model can be installed as {name}: one comes with the program", "take another name")
     if not _NAME.fullmatch(name):
         raise UsageError(f"no model can be installed as {name}", "use letters, digits, dots and dashes")
     return models_folder() / name

@@ -23,6 +23,7 @@ from safetensors import deserialize as untyped_deserialize  # pyright: ignore[re
 from edge_assistant.errors import CheckpointError, UsageError
 from edge_assistant.gemma4.checkpoint import Checkpoint
 from edge_assistant.gemma4.config import Fields, read_json
+from edge_assistant.gemma4.gguf import SUFFIX
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _TYPES: dict[str, Any] = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
@@ -104,7 +105,7 @@ class Adapter:
 
 def adapted(checkpoint: Path, adapter: Path) -> "Adapted":
     """The tensors of a checkpoint's folder with those of an adapter's folder merged in. Raises CheckpointError, UsageError."""
-    if checkpoint.is_file():
+    if checkpoint.suffix == SUFFIX:
         raise UsageError(
             f"{checkpoint} is quantised, and an adapter is merged before that", "give the folder of the published checkpoint"
         )

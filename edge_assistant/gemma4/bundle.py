@@ -26,7 +26,7 @@ FORMAT, DRAFTED = 1, 2
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
 _SMALL_BYTES = 64 << 20
 """Bundles up to this size are hashed at every opening."""
-_AGAIN = "make the bundle again with `edge-assistant export`"
+_AGAIN = "make the bundle again: `edge-assistant models fetch`, `models build` or `export`"
 
 
 @dataclass(frozen=True, slots=True)

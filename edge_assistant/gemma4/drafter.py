@@ -30,7 +30,7 @@ from edge_assistant.gemma4.quantise import quantise
 _MODEL = "model"
 EMBEDDING = f"{_MODEL}.embed_tokens.weight"
 _CENTROIDS, _ORDER = "masked_embedding.centroids.weight", "masked_embedding.token_ordering"
-_OTHER = "give the folder of the assistant checkpoint that was published with this model"
+_OTHER = "give the assistant checkpoint that was published with this model"
 _HALF = 128.0
 """Added to codes of 8 bits, so that they are stored without sign."""
 
@@ -53,9 +53,7 @@ class DrafterConfig:
     def parse(cls, model: Mapping[str, Any], target: TextConfig) -> "DrafterConfig":
         """From its `config.json`. Raises CheckpointError for one that cannot work beside the target."""
         fields = Fields(model, "config.json of the drafter")
-        kind = fields.text("model_type", "?")
-        if kind != "gemma4_assistant":
-            raise CheckpointError(f"the drafter is of model type {kind!r}, not 'gemma4_assistant'", _OTHER)
+        check_kind(fields)
         backbone = fields.integer("backbone_hidden_size", 1536)
         if backbone != target.hidden:
             raise CheckpointError(f"the drafter is for a model of width {backbone}, and this one has {target.hidden}", _OTHER)
@@ -85,6 +83,13 @@ class DrafterConfig:
         text = self.text
         layers = sum(3 * text.hidden * layer.mlp + 2 * text.heads * layer.head_dim * text.hidden for layer in text.layers)
         return layers + (text.vocab + 3 * self.backbone + self.clusters) * text.hidden
+
+
+def check_kind(fields: Fields) -> None:
+    """Raises CheckpointError when a `config.json` is no drafter's."""
+    kind = fields.text("model_type", "?")
+    if kind != "gemma4_assistant":
+        raise CheckpointError(f"the drafter is of model type {kind!r}, not 'gemma4_assistant'", _OTHER)
 
 
 def _check(text: TextConfig, fields: Fields, target: TextConfig) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_assistant.gemma4.config import Config
-from edge_assistant.gemma4.graph import FLOAT, INT64, Graph, Weights
+from edge_assistant.gemma4.graph import FLOAT, INT64, Graph, Weights, finite
 
 FRAMES_PER_TOKEN = 4
 """Two convolutions of stride 2."""
@@ -213,6 +213,9 @@ class _Encoder:
         return self._clamp(self.g.linear(x, f"{name}.linear.weight", outputs, inputs), name, "output")
 
     def _clamp(self, x: str, name: str, side: str) -> str:
-        low, high = (f"{name}.{side}_{end}" for end in ("min", "max"))
-        source = self.g.weights.source
-        return self.g.clip(x, source.scalar(low), source.scalar(high))
+        return self.g.clip(x, self._limit(f"{name}.{side}_min", -np.inf), self._limit(f"{name}.{side}_max", np.inf))
+
+    def _limit(self, name: str, none: float) -> float:
+        """A learned limit; `none` where there is none. Raises CheckpointError."""
+        limit = self.g.weights.source.scalar(name)
+        return limit if limit == none else float(finite(np.array(limit, np.float32), name))

@@ -21,6 +21,8 @@ from edge_assistant.gemma4.ggml import QUANTISED, Quantised, quantised
 from edge_assistant.gemma4.metadata import audio_config, completed, placeholders, text_config, tokenizer_json
 
 SUFFIX = ".gguf"
+CHECKPOINT = "name the folder with config.json and *.safetensors, or a GGUF file"
+"""What a checkpoint can be."""
 _FLOATS = ("F32", "F16", "BF16")
 _AUDIO = ("a.", "mm.a.")
 """Tensors of the projector that are read; the others see."""
@@ -190,6 +192,8 @@ def opened(path: Path, projector: Path | None = None) -> Checkpoint:
         return Gguf(path, projector)
     if projector:
         raise UsageError(f"{path} is no GGUF file and needs no projector", "leave --projector out")
+    if path.is_file():
+        raise CheckpointError(f"{path} is neither a folder nor a GGUF file", CHECKPOINT)
     return Checkpoint(path)
 
 

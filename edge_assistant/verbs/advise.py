@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge_assistant.advise import Advice
+    from edge_assistant.advise import Advice, Installed
     from edge_assistant.machine import Machine
 
 HELP = "say which model to run on this machine, and why"
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     if args.like is not None and args.like not in KNOWN:
         raise UsageError(f"no machine is known as {args.like!r}", f"known are {', '.join(KNOWN)}")
     tuned = {} if args.like else _read_tuned()
-    advice = advise(KNOWN[args.like] if args.like else read_machine(models_folder()))
+    advice = advise(KNOWN[args.like]) if args.like else advise(read_machine(models_folder()), _read_installed(set(tuned)))
     if args.json:
         json.dump({**_as_json(advice), "tuned": tuned}, sys.stdout, ensure_ascii=False)
         print()
@@ -56,6 +56,28 @@ def _read_tuned() -> dict[str, dict[str, object]]:
         manifest = find_model(name) / MANIFEST
         if manifest.is_file() and (tuned := read_tuned(sha256(manifest))):
             found[name] = {"text": str(tuned.settings), "gain": tuned.gain, **asdict(tuned.settings)}
+    return found
+
+
+def _read_installed(tuned: set[str]) -> list["Installed"]:
+    """Members of the family that are here."""
+    from edge_assistant.advise import Installed  # noqa: PLC0415
+    from edge_assistant.errors import BundleError  # noqa: PLC0415
+    from edge_assistant.gemma4.bundle import Bundle  # noqa: PLC0415
+    from edge_assistant.models import KNOWN, installed  # noqa: PLC0415
+
+    found: list[Installed] = []
+    sources = {repository.rpartition("/")[2]: name for name, repository in KNOWN.items()}
+    for name, folder in installed().items():
+        known, block, whole = name, 0, True
+        try:
+            manifest = Bundle.open(folder).manifest
+            # an adapter's name stands behind the model's
+            known, block = sources.get(manifest.source.partition(" + ")[0], name), manifest.quantisation.block
+        except BundleError:
+            whole = False
+        if known in KNOWN:
+            found.append(Installed(name, known.partition("-")[0], block, whole, name in tuned))
     return found
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_assistant.advise import NO_AUDIO, advise, room_bytes
+from edge_assistant.advise import NO_AUDIO, Installed, advise, room_bytes
 from edge_assistant.cli import build_parser, main
 from edge_assistant.family import A4B, DENSE, E2B, E4B, FAMILY, MEASURED
 from edge_assistant.machine import KNOWN, Gpu, Machine
@@ -59,6 +59,39 @@ def test_every_command_advised_is_one_that_the_program_takes(kind: str) -> None:
         program, *arguments = shlex.split(command)
         assert program == "edge-assistant"
         build_parser().parse_args(arguments)
+
+
+E2B_HERE = Installed("e2b", "e2b", 32, whole=True, tuned=False)
+FETCH = ("edge-assistant models fetch e2b", "edge-assistant tune e2b", "edge-assistant talk --model e2b")
+
+
+@pytest.mark.parametrize(
+    ("here", "commands"),
+    [
+        ([], FETCH),
+        ([E2B_HERE], FETCH[1:]),
+        ([replace(E2B_HERE, tuned=True)], FETCH[2:]),
+        ([replace(E2B_HERE, block=128, tuned=True)], FETCH[2:]),
+        ([replace(E2B_HERE, name="a", tuned=True), E2B_HERE], FETCH[1:]),
+        ([replace(E2B_HERE, name="e2b-qat")], ("edge-assistant tune e2b-qat", "edge-assistant talk --model e2b-qat")),
+        ([replace(E2B_HERE, whole=False)], ("edge-assistant models remove e2b", *FETCH)),
+        ([replace(E2B_HERE, name="a", whole=False)], FETCH),
+        ([replace(E2B_HERE, name="e4b", member="e4b")], FETCH),
+    ],
+)
+def test_what_is_here_is_not_fetched_again(here: list[Installed], commands: tuple[str, ...]) -> None:
+    advice = advise(KNOWN["pi5-8gb"], here)
+    assert advice.commands == commands
+    assert any("of disk" in note for note in advice.notes) == (FETCH[0] in commands)
+    for command in commands:
+        build_parser().parse_args(shlex.split(command)[1:])
+
+
+def test_what_is_here_and_too_large_is_made_again() -> None:
+    advice = advise(KNOWN["pi5-4gb"], [E2B_HERE])
+    assert advice.commands[:2] == ("edge-assistant models remove e2b", "edge-assistant models fetch e2b --block 128")
+    assert any("e2b is installed, in blocks of 32, too large" in note for note in advice.notes)
+    assert advise(KNOWN["pi5-4gb"], [replace(E2B_HERE, block=128)]).commands == FETCH[1:]
 
 
 def test_the_memory_formula_meets_what_was_measured() -> None:

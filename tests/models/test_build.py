@@ -198,6 +198,11 @@ def test_verify_tells_of_each_and_fails_for_one(models: Path, checkpoint: Path, 
     assert {row["name"]: row["whole"] for row in json.loads(told.out)} == {"pocket": True, "one": False, "two": True}
     assert "upper.bin was altered" in told.err
     assert told.err.count("\n") == 1
+    (models / "two" / "lower.bin").unlink()
+    assert main(["models", "verify"]) == 2
+    told = capsys.readouterr()
+    assert told.err.count("\n") == 1
+    assert re.search(r"pocket: whole.*\none: .*upper\.bin was altered.*\ntwo: .*lower\.bin is missing", told.out)
 
 
 def test_from_a_folder_needs_no_network(
@@ -248,7 +253,37 @@ def test_nothing_to_take(models: Path, tmp_path: Path, capsys: pytest.CaptureFix
     for source in (tmp_path, tmp_path / "nowhere"):
         assert "neither a bundle nor a checkpoint" in refused(capsys, "fetch", "e2b", "--from", str(source))
     assert "no meaning" in refused(capsys, "fetch", "e2b", "--from", str(tmp_path), "--revision", "main")
-    assert "config.json does not exist" in refused(capsys, "build", str(tmp_path / "nowhere"))
+    assert "nowhere does not exist" in refused(capsys, "build", str(tmp_path / "nowhere"))
+    assert tree(models) == set()
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("README.md", "neither a folder nor a GGUF file"),
+        ("model.safetensors", "neither a folder nor a GGUF file"),
+        ("page.gguf", "cannot be read as GGUF"),
+        ("nowhere.gguf", "does not exist"),
+        ("bare", "holds no safetensors"),
+    ],
+)
+@pytest.mark.parametrize("action", [["build"], ["fetch", "x", "--from"]])
+def test_of_what_is_no_model_one_line_is_said(  # noqa: PLR0917
+    models: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], path: str, words: str, action: list[str]
+) -> None:
+    """Not even how much room it would take."""
+    for name in ("README.md", "model.safetensors", "page.gguf"):
+        (tmp_path / name).write_text("<html>a page</html>")
+    (tmp_path / "bare").mkdir()
+    shutil.copy(checkpoint / "config.json", tmp_path / "bare")
+    if path == "nowhere.gguf" and "fetch" in action:
+        words = "neither a bundle nor a checkpoint"
+    assert main(["models", *action, str(tmp_path / path)]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert words in told.err
+    assert "; " in told.err  # the mend
     assert tree(models) == set()
 
 
@@ -256,7 +291,7 @@ def test_nothing_to_take(models: Path, tmp_path: Path, capsys: pytest.CaptureFix
 def test_names_that_cannot_be(models: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     if name:
         assert "no model can be installed" in refused(capsys, "build", str(checkpoint), "--name", name)
-    assert "no model" in refused(capsys, "remove", name)
+    assert re.search("no model|cannot be removed", refused(capsys, "remove", name))
     assert tree(models) == set()
 
 
@@ -274,7 +309,10 @@ def test_list_path_and_remove(
         find_model("e2b")
     assert main(["models", "build", str(checkpoint), "--name", "e2b"]) == 0
     (models / "old").mkdir()
-    assert states() == {**before, "e2b": "installed", "old": "broken"}
+    cut = Path(shutil.copytree(models / "e2b", models / "cut"))
+    os.truncate(cut / "ple.bin", 100)
+    assert states() == {**before, "e2b": "installed", "old": "broken", "cut": "broken"}
+    assert main(["models", "remove", "cut"]) == 0
     assert main(["models", "list"]) == 0
     shown = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert "gemma-4-E2B-it" in shown["e2b"]
