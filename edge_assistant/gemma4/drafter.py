@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_assistant.errors import CheckpointError
-from edge_assistant.gemma4.cache import Blocks
+from edge_assistant.gemma4.cache import Blocks, CacheBits
 from edge_assistant.gemma4.config import KINDS, Fields, TextConfig, parse_text
 from edge_assistant.gemma4.decoder import Layers
 from edge_assistant.gemma4.graph import FLOAT, INT32, INT64, Graph, Weights, finite
@@ -110,10 +110,10 @@ def _check(text: TextConfig, fields: Fields, target: TextConfig) -> None:
             )
 
 
-def build_drafter(config: DrafterConfig, blocks: Blocks, weights: Weights, path: Path) -> None:
+def build_drafter(config: DrafterConfig, blocks: Blocks, bits: CacheBits, weights: Weights, path: Path) -> None:
     """Write the graph of one step."""
     g, text = Graph(weights), config.text
-    layers = Layers(text, blocks, g, _MODEL)
+    layers = Layers(text, blocks, bits, g, _MODEL)
     embeds, state = (g.input(name, [1, 1, config.backbone]) for name in ("inputs_embeds", "state"))
     x = g.op("Concat", embeds, state, axis=2)
     x = g.linear(x, "pre_projection.weight", text.hidden, 2 * config.backbone)
