@@ -4,12 +4,11 @@ Queries are [kv heads, rows, head]: the rows of all heads that share a key head 
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from edge_assistant.gemma4 import coded
 from edge_assistant.gemma4.cache import Blocks
 from edge_assistant.gemma4.config import Kind, Layer
-from edge_assistant.gemma4.graph import FLOAT, MICROSOFT, Graph
+from edge_assistant.gemma4.graph import MICROSOFT, Graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +39,8 @@ class Masks:
     """Where in the last block rows apart will be kept."""
 
 
-class Attention(Protocol):
-    """Makes the nodes between queries and what they attended to; `out` names that, [kv heads, rows, head]."""
-
-    def few_rows(self, q: str, layer: Layer, source: Source, out: str) -> None:
-        """Keys and values are streamed once, as they lie."""
-        ...
-
-    def many_rows(self, q: str, layer: Layer, source: Source, out: str) -> None:
-        """Ordinary matrix products, which are faster then."""
-        ...
-
-    def rows_apart(self, q: str, layer: Layer, source: Source, out: str) -> None:
-        """As `few_rows`, each row as if it had come alone: rows before its own lie in the last block, where they will be kept.
-
-        The products are those of one row, with more columns or more of them, and slots that a row may not see count exactly 0.
-        All rows must see the same blocks, and fit into the last of them.
-        """
-        ...
-
-
 class _Rows:
-    """What both kinds of attention share."""
+    """What both kinds of attention share. `out` names what rows attended to, [kv heads, rows, head]."""
 
     def __init__(self, g: Graph, heads: int, blocks: Blocks, masks: Masks) -> None:
         self.g, self.heads, self.blocks, self.masks = g, heads, blocks, masks
@@ -128,7 +107,7 @@ class FloatAttention(_Rows):
     """Over keys and values in float32."""
 
     def few_rows(self, q: str, layer: Layer, source: Source, out: str) -> None:
-        """Keys and values are the left matrices; the few rows are the right ones."""
+        """Keys and values are the left matrices, streamed as they lie; the few rows are the right ones."""
         g, key, value = self.g, source.past["key"], source.past["value"]
         scores = g.op("MatMul", key, g.op("Transpose", q, perm=[0, 2, 1]))
         past, fresh = self.past_and_new(g.op("Transpose", scores, perm=[1, 3, 0, 2]), q, layer, source)
@@ -145,7 +124,11 @@ class FloatAttention(_Rows):
         self.finish(g.op("ReduceSum", y, g.ints(0), keepdims=0), fresh, source, out)
 
     def rows_apart(self, q: str, layer: Layer, source: Source, out: str) -> None:
-        """See `Attention`."""
+        """As `few_rows`, each row as if it had come alone: rows before its own lie in the last block, where they will be kept.
+
+        The products are those of one row, with more columns or more of them, and slots that a row may not see count exactly 0.
+        All rows must see the same blocks, and fit into the last of them.
+        """
         g, kv, size, kind = self.g, layer.kv_heads, layer.head_dim, layer.kind
         key, value = source.past["key"], source.past["value"]
         columns = g.op("Transpose", q, perm=[0, 2, 1])
@@ -164,25 +147,15 @@ class CodedAttention(_Rows):
     """Over keys and values in 8 bits (see `coded`)."""
 
     def few_rows(self, q: str, layer: Layer, source: Source, out: str) -> None:
-        """Keys and values are the right matrices, in whole numbers."""
+        """Keys and values are the right matrices. As fast as floats for many rows too."""
         g, past = self.g, source.past
         scores = coded.scores(g, coded.split(g, q), past["key"], past["key_scale"])
         weights, fresh = self.past_and_new(g.op("Transpose", scores, perm=[1, 2, 0, 3]), q, layer, source)
         digits, scales = self._digits(weights, past["value_scale"], layer)
         self.finish(coded.summed(g, coded.weighted(g, digits, past["value"]), scales), fresh, source, out)
 
-    def many_rows(self, q: str, layer: Layer, source: Source, out: str) -> None:
-        """In floats: one layer's keys and values are few beside so many rows."""
-        g, past = self.g, source.past
-        key, value = (g.op("Cast", past[name], to=FLOAT) for name in ("key", "value"))
-        scores = g.op("MatMul", q, g.op("Mul", key, past["key_scale"]))
-        weights, fresh = self.past_and_new(g.op("Transpose", scores, perm=[1, 2, 0, 3]), q, layer, source)
-        value = g.op("Mul", value, g.op("Transpose", past["value_scale"], perm=[0, 1, 3, 2]))
-        y = g.op("MatMul", g.op("Transpose", weights, perm=[2, 0, 1, 3]), value)
-        self.finish(g.op("ReduceSum", y, g.ints(0), keepdims=0), fresh, source, out)
-
     def rows_apart(self, q: str, layer: Layer, source: Source, out: str) -> None:
-        """See `Attention`."""
+        """As `FloatAttention` has them."""
         g, past, last = self.g, source.past, self._last(layer, source)
         digits = coded.split(g, q)
         scores = self.with_last(

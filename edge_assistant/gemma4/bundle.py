@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from edge_assistant.errors import BundleError, CheckpointError
-from edge_assistant.gemma4.cache import Blocks, CacheBits
+from edge_assistant.gemma4.cache import Blocks
 from edge_assistant.gemma4.config import Config
 from edge_assistant.gemma4.drafter import DrafterConfig
 from edge_assistant.gemma4.tables import TableShape
@@ -39,7 +39,7 @@ class Quantisation:
     block: int
     """Weights that share a scale."""
     cache_bits: int = 32
-    """Of the keys and values of full layers, 8 or 32. Sliding layers show few at any length, and keep theirs in float32."""
+    """Of keys and values: 8, or 32 for float32. Bundles of before do not say."""
 
     def __post_init__(self) -> None:
         if self.cache_bits not in (8, 32):
@@ -83,10 +83,6 @@ class Manifest:
     ple: TableShape | None
     files: dict[str, FileEntry]
     drafter: Drafter | None = None
-
-    @property
-    def cache_bits(self) -> CacheBits:
-        return CacheBits(full=self.quantisation.cache_bits)
 
     def to_json(self) -> str:
         coded = self.quantisation.cache_bits != 32  # a bundle without is written as before there was such a thing

@@ -1,9 +1,9 @@
 """Attention over keys and values in 8 bits: they are multiplied as they lie, in whole numbers.
 
-The other side of such a product, queries or weights of the softmax, is written in two digits of 7 bits with one scale a row, which
-are two rows of one matrix: so only keys and values are rounded to 8 bits, and reading them costs nearly the same. With 7 bits the
-products without a dot-product instruction cannot saturate either, and the unsigned · signed form has such instructions on x86-64
-and on ARM. Whole numbers sum to the same in any order, so a row's products have the same bits in any company.
+The other side of such a product, queries or weights of the softmax, is written in two digits of 7 bits with one scale a row, as
+two rows of one matrix. So only keys and values are rounded to 8 bits, and reading them costs nearly the same. With digits of 7
+bits no processor's products saturate, and unsigned by signed is the form that has dot-product instructions on x86-64 and on ARM.
+Whole numbers give the same sum in any order: a row's products have the same bits in any company.
 
 A new token's keys and values are quantised first and used then, as every later token will see them.
 """
@@ -63,7 +63,7 @@ def split(g: Graph, x: str) -> Digits:
 
 
 def scores(g: Graph, q: Digits, keys: str, scale: str) -> str:
-    """Of keys [blocks, kv heads, head, slots], their scales [blocks, kv heads, 1, slots]; gives [blocks, kv heads, rows, slots]."""
+    """Of keys [blocks, kv heads, head, slots] with scales [blocks, kv heads, 1, slots]: [blocks, kv heads, rows, slots]."""
     products = g.op("MatMulIntegerToFloat", q.digits, keys, g.scalar(1.0), scale, _zero(g), domain=MICROSOFT)
     return _together(g, g.op("Mul", products, q.scales), 2)
 

@@ -7,7 +7,7 @@ Source: transformers 5.23, `modeling_gemma4.py`, `Gemma4TextModel`.
     lower   inputs_embeds [1, S, hidden] · ple_rows [1, S, lower · ple] · positions [S]
             key_positions.KIND [slots] · past_key.I [blocks, kv, block, head] · past_value.I [blocks, kv, head, block]
             → hidden [1, S, hidden] · new_key.I, new_value.I [kv, S, head]
-            of layers whose cache has 8 bits: past_key.I [blocks, kv, head, block] · past_value.I [blocks, kv, block, head], int8 ·
+            with a cache of 8 bits: past_key.I [blocks, kv, head, block] · past_value.I [blocks, kv, block, head], int8 ·
             past_key_scale.I, past_value_scale.I [blocks, kv, 1, block] → also new_key_scale.I, new_value_scale.I [kv, S, 1]
     upper   hidden [1, R, hidden] · inputs_embeds · ple_rows [1, R, upper · ple] · positions [R]
             key_positions.KIND · key.KIND, value.KIND as above → logits [1, R, vocab]
@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from edge_assistant.gemma4 import coded
-from edge_assistant.gemma4.attention import Attention, CodedAttention, FloatAttention, Masks, Source
-from edge_assistant.gemma4.cache import FLOATS, Blocks, CacheBits, parts_of
+from edge_assistant.gemma4.attention import CodedAttention, FloatAttention, Masks, Source
+from edge_assistant.gemma4.cache import Blocks, parts_of
 from edge_assistant.gemma4.config import KINDS, Config, Kind, Layer, TextConfig
 from edge_assistant.gemma4.graph import BOOL, FLOAT, INT8, INT64, MICROSOFT, Graph, Weights
 
-FEW, FEW_CODED = 4, 16
-"""Up to so many tokens, keys stream through the product once; with more, an ordinary matrix product is faster."""
+FEW = 4
+"""Up to so many tokens, keys in floats stream through the product once; with more, an ordinary matrix product is faster."""
 _MODEL = "model.language_model"
 EMBEDDING = f"{_MODEL}.embed_tokens.weight"
 PLE = f"{_MODEL}.embed_tokens_per_layer.weight"
@@ -36,16 +36,12 @@ _HIDDEN_SLOT = -3e38
 """Added to the score of a slot that may not be seen; finite, so that 0 · it stays 0."""
 
 
-def build_lower(
-    config: Config, blocks: Blocks, weights: Weights, path: Path, *, bits: CacheBits = FLOATS, drafted: bool = False
-) -> None:
+def build_lower(config: Config, blocks: Blocks, weights: Weights, path: Path, *, bits: int = 32, drafted: bool = False) -> None:
     """Write the graph of the layers that write keys and values. `drafted`: it works beside a drafter."""
     Layers(config.text, blocks, bits, Graph(weights), _MODEL).lower(path, drafted)
 
 
-def build_upper(
-    config: Config, blocks: Blocks, weights: Weights, path: Path, *, bits: CacheBits = FLOATS, drafted: bool = False
-) -> None:
+def build_upper(config: Config, blocks: Blocks, weights: Weights, path: Path, *, bits: int = 32, drafted: bool = False) -> None:
     """Write the graph of the layers that read them, and the head. `drafted`: it works beside a drafter."""
     Layers(config.text, blocks, bits, Graph(weights), _MODEL).upper(path, drafted)
 
@@ -53,15 +49,13 @@ def build_upper(
 class Layers:
     """Decoder layers in a graph, their tensors under this name in the checkpoint."""
 
-    def __init__(self, config: TextConfig, blocks: Blocks, bits: CacheBits, graph: Graph, model: str) -> None:
+    def __init__(self, config: TextConfig, blocks: Blocks, bits: int, graph: Graph, model: str) -> None:
         self.config, self.blocks, self.bits, self.g, self.model = config, blocks, bits, graph, model
         self.rope: dict[Kind, tuple[str, str]] = {}
         self.masks = Masks()
         shared = graph, config.heads, blocks, self.masks
-        self.attention: dict[int, Attention] = {32: FloatAttention(*shared), 8: CodedAttention(*shared)}
-        """By the cache's bits."""
-        self.few: dict[int, str] = {}
-        self.apart = ""
+        self.attention = FloatAttention(*shared) if bits == 32 else CodedAttention(*shared)
+        self.few = self.apart = ""
 
     def lower(self, path: Path, drafted: bool) -> None:
         g, config = self.g, self.config
@@ -70,10 +64,9 @@ class Layers:
         x = g.input("inputs_embeds", [1, "S", config.hidden])
         positions = g.input("positions", ["S"], INT64)
         ple = self._ple(x, 0, config.lower)
-        count = g.op("Squeeze", g.op("Shape", positions), g.ints(0))
-        for bits, few in ((32, FEW), (8, FEW_CODED)):
-            if any(self.bits.of(layer.kind) == bits for layer in config.layers[: config.lower]):
-                self.few[bits] = g.op("LessOrEqual", count, g.scalar_int(few))
+        if self.bits == 32:
+            count = g.op("Squeeze", g.op("Shape", positions), g.ints(0))
+            self.few = g.op("LessOrEqual", count, g.scalar_int(FEW))
         self.prepare([layer.kind for layer in config.layers[: config.lower]], positions, fresh=True)
         for i, layer in enumerate(config.layers[: config.lower]):
             x = self.layer(i, layer, x, ple[i], None)
@@ -107,7 +100,7 @@ class Layers:
     def _past(self, layer: Layer, before: str, after: str) -> dict[str, str]:
         """Inputs for what is in the cache, by part."""
         kind, out = layer.kind, dict[str, str]()
-        for part in parts_of(layer, self.blocks.of(kind), self.bits.of(kind), 0):
+        for part in parts_of(layer, self.blocks.of(kind), self.bits, 0):
             shape: list[int | str] = [f"blocks_{kind}", *part.array.shape[1:]]
             out[part.name] = self.g.input(f"{before}{part.name}{after}", shape, INT8 if part.array.dtype == np.int8 else FLOAT)
         return out
@@ -206,26 +199,33 @@ class Layers:
         q = g.reshape(q, kv, -1, size) if kv == 1 else self._group(q, heads, kv, size)
         if source is None:
             source = self._write(i, layer, x, name)
-        y, bits = g.name("attended"), self.bits.of(layer.kind)
-        attention = self.attention[bits]
+        y = g.name("attended")
         if not source.new_key:
-            attention.few_rows(q, layer, source, y)
+            self.attention.few_rows(q, layer, source, y)
         else:
-            shape: list[int | str] = [kv, "rows", size]
-            few = g.branch(lambda out: attention.few_rows(q, layer, source, out), "few", shape)
-            many = g.branch(lambda out: attention.many_rows(q, layer, source, out), "many", shape)
-
-            def together(out: str) -> None:
-                g.ops("If", [self.few[bits]], [out], then_branch=few, else_branch=many)
-
-            if self.apart:
-                apart = g.branch(lambda out: attention.rows_apart(q, layer, source, out), "apart", shape)
-                g.ops("If", [self.apart], [y], then_branch=apart, else_branch=g.branch(together, "together", shape))
-            else:
-                together(y)
+            self._together_or_apart(q, layer, source, y)
         if kv > 1:
             y = g.op("Transpose", g.reshape(y, kv, -1, heads // kv, size), perm=[1, 0, 2, 3])
         return g.linear(g.reshape(y, 1, -1, heads * size), f"{name}.o_proj.weight", config.hidden, heads * size)
+
+    def _together_or_apart(self, q: str, layer: Layer, source: Source, out: str) -> None:
+        """Attention of rows that come in numbers."""
+        g, attention = self.g, self.attention
+        shape: list[int | str] = [layer.kv_heads, "rows", layer.head_dim]
+
+        def together(out: str) -> None:
+            if isinstance(attention, FloatAttention):
+                few = g.branch(lambda out: attention.few_rows(q, layer, source, out), "few", shape)
+                many = g.branch(lambda out: attention.many_rows(q, layer, source, out), "many", shape)
+                g.ops("If", [self.few], [out], then_branch=few, else_branch=many)
+            else:
+                attention.few_rows(q, layer, source, out)
+
+        if self.apart:
+            apart = g.branch(lambda out: attention.rows_apart(q, layer, source, out), "apart", shape)
+            g.ops("If", [self.apart], [out], then_branch=apart, else_branch=g.branch(together, "together", shape))
+        else:
+            together(out)
 
     def _turn(self, x: str, layer: Layer, heads: int) -> str:
         """Rotary embedding of [S, heads, head]; gives [1, S, heads · head]."""
@@ -248,7 +248,7 @@ class Layers:
         v = g.rms_norm(raw, None, size, config.epsilon)
         k, v = (g.op("Transpose", g.reshape(z, -1, kv, size), perm=[1, 0, 2]) for z in (k, v))
         new, kind = {"key": k, "value": v}, FLOAT
-        if self.bits.of(layer.kind) == 8:
+        if self.bits == 8:
             kind = INT8
             keys, values = (coded.encode(g, z) for z in (k, v))
             k, v = keys.rows, values.rows

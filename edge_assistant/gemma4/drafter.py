@@ -7,7 +7,7 @@ Source: transformers 5.23, `models/gemma4_assistant` and `generation/candidate_g
 (`SinglePositionMultiTokenCandidateGenerator`).
 
     drafter  inputs_embeds, state [1, 1, backbone] · positions [1] · key_positions.KIND [slots]
-             key.KIND [blocks, kv, block, head] · value.KIND [blocks, kv, head, block]
+             key.KIND, value.KIND as `decoder` has them
              → next_state [1, 1, backbone] · logits [1, n] · ids [1, n]; where it is not sorted n is vocab, and there are no ids
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_assistant.errors import CheckpointError
-from edge_assistant.gemma4.cache import Blocks, CacheBits
+from edge_assistant.gemma4.cache import Blocks
 from edge_assistant.gemma4.config import KINDS, Fields, TextConfig, parse_text
 from edge_assistant.gemma4.decoder import Layers
 from edge_assistant.gemma4.graph import FLOAT, INT32, INT64, Graph, Weights, finite
@@ -110,8 +110,8 @@ def _check(text: TextConfig, fields: Fields, target: TextConfig) -> None:
             )
 
 
-def build_drafter(config: DrafterConfig, blocks: Blocks, bits: CacheBits, weights: Weights, path: Path) -> None:
-    """Write the graph of one step."""
+def build_drafter(config: DrafterConfig, blocks: Blocks, bits: int, weights: Weights, path: Path) -> None:
+    """Write the graph of one step, over a cache of these bits."""
     g, text = Graph(weights), config.text
     layers = Layers(text, blocks, bits, g, _MODEL)
     embeds, state = (g.input(name, [1, 1, config.backbone]) for name in ("inputs_embeds", "state"))

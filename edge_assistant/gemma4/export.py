@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edge_assistant.errors import BundleError, CheckpointError, UsageError
 from edge_assistant.gemma4.bundle import MANIFEST, Bundle, Drafter, Manifest, Quantisation, seal
-from edge_assistant.gemma4.cache import Blocks, CacheBits
+from edge_assistant.gemma4.cache import Blocks
 from edge_assistant.gemma4.checkpoint import Checkpoint
 from edge_assistant.gemma4.config import Config
 from edge_assistant.gemma4.decoder import EMBEDDING, PLE, build_lower, build_upper
@@ -75,10 +75,10 @@ def export(
 
     `checkpoint`: its folder, its GGUF file with the projector's beside it, or its tensors opened; what lies quantised in a GGUF
     file keeps its codes and scales. The bundle appears under its name only when it is whole. `decoder_bits` and `encoder_bits`:
-    4, 8, or None for float32; `table_bits`: 4, 8 or 32; `block`: weights that share a scale; `cache_bits`: of keys and values, 8 or 32, None for 8 beside a decoder in 4. `drafter`: the checkpoint of the
-    assistant that was published with the model, in the decoder's bits. `resume` names exactly these
-    tensors (see `fingerprint`): what a run of the same name and settings had finished when it was killed or interrupted is kept;
-    "" starts afresh. `progress` shows a bar on stderr where that is a terminal.
+    4, 8, or None for float32; `table_bits`: 4, 8 or 32; `block`: weights that share a scale; `cache_bits`: of keys and values, 8
+    or 32, None for what suits the weights. `drafter`: the checkpoint of the assistant that was published with the model, in the
+    decoder's bits. `resume` names exactly these tensors (see `fingerprint`): what a run of the same name and settings had
+    finished when it was killed or interrupted is kept; "" starts afresh. `progress` shows a bar on stderr where it is a terminal.
     Raises CheckpointError when the checkpoint cannot become a bundle, UsageError when the name is taken.
     """
     if cache_bits is None:
@@ -96,7 +96,7 @@ def export(
         )
     with resuming(bundle) if resume else appearing(bundle) as part:
         quantisation = Quantisation(decoder_bits, encoder_bits, block, cache_bits)
-        work = _Export(checkpoint, quantisation, table_bits, prompting, blocks or Blocks(), drafter=drafter)
+        work = _Export(checkpoint, quantisation, table_bits, prompting, blocks or default_blocks(cache_bits), drafter=drafter)
         with _bar(progress, work.weights) as advance:
             work.write(part, resume, advance)
     return Bundle.open(bundle)
@@ -105,6 +105,11 @@ def export(
 def default_cache_bits(decoder_bits: int | None) -> int:
     """Where weights have 4 bits, keys and values in 8 lose less than they did, and are what a long conversation waits for."""
     return 8 if decoder_bits == 4 else 32
+
+
+def default_blocks(cache_bits: int) -> Blocks:
+    """The fastest ones."""
+    return Blocks(sliding=128) if cache_bits == 8 else Blocks()
 
 
 def bundle_bytes(config: Config, quantisation: Quantisation, table_bits: int, drafter: DrafterConfig | None = None) -> int:
@@ -202,8 +207,7 @@ class _Export:
     def _steps(self, part: Path, advance: Advance) -> Iterator[tuple[tuple[str, ...], Callable[[], object]]]:
         """The files that are made together, and what makes them."""
         q, embed, ple, drafter = self.quantisation, self.embed, self.ple, self.drafter_config
-        bits = CacheBits(full=q.cache_bits)
-        lower, upper = (partial(build, bits=bits, drafted=drafter is not None) for build in (build_lower, build_upper))
+        lower, upper = (partial(build, bits=q.cache_bits, drafted=drafter is not None) for build in (build_lower, build_upper))
         graphs: list[tuple[str, int | None, Callable[[Weights, Path], None]]] = [
             ("encoder", q.encoder_bits, lambda w, p: build_encoder(self.config, w, p)),
             ("lower", q.decoder_bits, lambda w, p: lower(self.config, self.blocks, w, p)),
@@ -214,7 +218,7 @@ class _Export:
             yield (f"{name}.onnx", f"{name}.bin"), partial(_graph, weights, build, part / f"{name}.onnx")
         if drafter and self.drafter:
             weights = partial(Weights, part / "drafter.bin", self.drafter, q.decoder_bits, q.block, advance)
-            make = partial(build_drafter, drafter, self.blocks, bits)
+            make = partial(build_drafter, drafter, self.blocks, q.cache_bits)
             yield ("drafter.onnx", "drafter.bin"), partial(_graph, weights, make, part / "drafter.onnx")
         yield ("embed.bin",), partial(self._write_table, part, EMBEDDING, "embed.bin", embed, advance)
         if ple:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_assistant.gemma4.cache import FLOATS, Blocks, Cache, CacheBits
+from edge_assistant.gemma4.cache import Blocks, Cache
 from edge_assistant.gemma4.config import KINDS, TextConfig
 from edge_assistant.gemma4.drafter import DrafterConfig
 from edge_assistant.runtime import Sampling
@@ -157,7 +157,7 @@ class Drafting:
         return drafted
 
 
-def rows_alike(decoder: Decoder, config: TextConfig, blocks: Blocks, most: int, bits: CacheBits = FLOATS) -> int:
+def rows_alike(decoder: Decoder, config: TextConfig, blocks: Blocks, most: int, bits: int = 32) -> int:
     """How many rows, up to `most`, give together the very bits that they give alone, fewer of them too; 1 where no two do.
 
     Tried on noise, after noise in a cache of two of the larger blocks. Rows that are no whole vectors are not tried, for noise

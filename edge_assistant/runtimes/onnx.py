@@ -94,7 +94,7 @@ class OnnxModel:
         if config is None or not draft:
             return None
         manifest = self.bundle.manifest
-        rows = rows_alike(self.decoder, text, manifest.blocks, draft + 1, manifest.cache_bits)
+        rows = rows_alike(self.decoder, text, manifest.blocks, draft + 1, manifest.quantisation.cache_bits)
         if rows <= draft:
             log.warning("this processor rounds otherwise with %d rows at once; tokens drafted: %d", rows + 1, rows - 1)
         if rows == 1:
@@ -140,7 +140,7 @@ class OnnxSession:
 
     def __init__(self, model: OnnxModel, capacity: int) -> None:
         self._model, manifest = model, model.bundle.manifest
-        self._cache = Cache(model.config.text, manifest.blocks, capacity, manifest.cache_bits)
+        self._cache = Cache(model.config.text, manifest.blocks, capacity, manifest.quantisation.cache_bits)
         self._ids: list[int] = []
         self._soft: list[Array] = []
         """The soft tokens among the ids, in order."""
