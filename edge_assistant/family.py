@@ -66,7 +66,7 @@ class Shape:
         return VOCABULARY * self.layers * self.ple
 
     def cache_bytes(self, tokens: int, bits: int, windowed: bool = False) -> int:
-        """Keys and values of so many tokens, in 8 bits with a scale for each; `windowed`: sliding layers keep only what they see."""
+        """Keys and values of so many tokens, in 8 bits with a scale each; `windowed`: sliding layers keep only what they see."""
         total = 0
         for i in range(self.layers - self.shared):
             kv_heads, size = self._heads(i)
@@ -99,10 +99,10 @@ class Member:
     def memory_bytes(self, block: int = 32, tokens: int = CONTEXT, cache_bits: int = 8) -> int:
         """Resident memory with a conversation of so many tokens.
 
-        Of a member that hears, in this program: 4-bit decoder, 8-bit encoder, 12 bytes for each block of weights, keys and values
-        as `export` makes them, 295 MB for the rest. The 12 and the 295 are what makes the sum meet both figures of `MEASURED`; the
-        looked-up table stays in its file. Of one that does not, in another program: Q4_0 (18 bytes for 32 weights), 16-bit keys and
-        values.
+        Of a member that hears, in this program: 4-bit decoder, 8-bit encoder, 12 bytes for each block of weights, a cache as
+        `export` makes it, 295 MB for the rest. The 12 and the 295 are what makes the sum meet both figures of `MEASURED`; the
+        looked-up table stays in its file. Of one that does not, in another program: Q4_0 (18 bytes for 32 weights), and keys and
+        values in 16 bits.
         """
         if not self.hears:
             return round(self.shape.matrices() * _Q4_0_BYTES) + self.shape.cache_bytes(tokens, 16, windowed=True)

@@ -147,7 +147,9 @@ def test_a_turn_moves_to_an_earlier_place_as_if_it_had_always_been_there(model: 
     for stretch in kept:
         moved.paste(stretch)
     assert moved.position == plain.position
-    assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(keys_of(moved), keys_of(plain), strict=True))
+    for a, b in zip(keys_of(moved), keys_of(plain), strict=True):
+        most = 2 if a.dtype == np.int8 else near(model, 1e-5)
+        assert np.allclose(a.astype(np.float32), b, rtol=1e-5, atol=most)
     assert [token.id for token in answer(moved)] == [token.id for token in answer(plain)]
     with pytest.raises(ValueError, match="in part"):  # it still knows where the clips lie
         moved.copy(begin, begin + 20)
@@ -176,7 +178,8 @@ def test_nothing_of_a_forgotten_branch_comes_back(session: OnnxSession) -> None:
     session.cut(mark)
     first = answer(session)
     session.cut(mark + 3)  # where the forgotten text ended
-    assert answer(session, Sampling(max_tokens=9)) == first[3:]
+    again = answer(session, Sampling(max_tokens=9))
+    assert [(token.id, token.probability) for token in again] == [(token.id, token.probability) for token in first[3:]]
 
 
 def test_many_looks_forget_old_places_but_not_the_beginning(model: OnnxModel) -> None:
