@@ -71,7 +71,7 @@ def test_a_large_bundle_is_hashed_only_when_asked(copy: Path, monkeypatch: pytes
 
 def test_another_version(copy: Path) -> None:
     change(copy, format=99)
-    refused(copy, "format 99, this program reads formats 1 and 2")
+    refused(copy, "format 99, this program reads formats 1 to 3")
 
 
 def test_a_manifest_that_is_none(copy: Path) -> None:
