@@ -212,13 +212,15 @@ class Layers:
         """Attention of rows that come in numbers."""
         g, attention = self.g, self.attention
         shape: list[int | str] = [layer.kv_heads, "rows", layer.head_dim]
+        if isinstance(attention, FloatAttention):
+            few = g.branch(lambda out: attention.few_rows(q, layer, source, out), "few", shape)
+            many = g.branch(lambda out: attention.many_rows(q, layer, source, out), "many", shape)
 
-        def together(out: str) -> None:
-            if isinstance(attention, FloatAttention):
-                few = g.branch(lambda out: attention.few_rows(q, layer, source, out), "few", shape)
-                many = g.branch(lambda out: attention.many_rows(q, layer, source, out), "many", shape)
+            def together(out: str) -> None:
                 g.ops("If", [self.few], [out], then_branch=few, else_branch=many)
-            else:
+        else:
+
+            def together(out: str) -> None:
                 attention.few_rows(q, layer, source, out)
 
         if self.apart:

@@ -145,7 +145,7 @@ def test_bits_nobody_has(copy: Path, tmp_path: Path, wish: dict[str, int]) -> No
 def test_a_failure_leaves_nothing(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, fault: BaseException
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise fault
 
     monkeypatch.setattr(folder if step == "settle" else export_module, step, fail)
