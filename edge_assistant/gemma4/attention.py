@@ -151,8 +151,13 @@ class CodedAttention(_Rows):
         g, past = self.g, source.past
         scores = coded.scores(g, coded.split(g, q), past["key"], past["key_scale"])
         weights, fresh = self.past_and_new(g.op("Transpose", scores, perm=[1, 2, 0, 3]), q, layer, source)
-        digits, scales = self._digits(weights, past["value_scale"], layer)
-        self.finish(coded.summed(g, coded.weighted(g, digits, past["value"]), scales), fresh, source, out)
+        weights = self._scaled(weights, past["value_scale"])
+        digits = coded.split(g, weights, signed=False)
+        if layer.kv_heads == 1:  # the blocks lie one after the other: one product
+            sums = coded.weighted(g, digits.digits, g.reshape(past["value"], 1, -1, layer.head_dim))
+        else:
+            sums = coded.summed(g, coded.weighted(g, self._by_block(digits.digits, layer), past["value"]))
+        self.finish(coded.decoded(g, sums, digits.scales), fresh, source, out)
 
     def rows_apart(self, q: str, layer: Layer, source: Source, out: str) -> None:
         """As `FloatAttention` has them."""
@@ -162,11 +167,13 @@ class CodedAttention(_Rows):
             coded.scores(g, digits, past["key"], past["key_scale"]), coded.scores(g, digits, last["key"], last["key_scale"])
         )
         weights, own = self.past_and_own(g.op("Transpose", scores, perm=[1, 2, 0, 3]), q, layer, source)
-        weights, scales = self._digits(weights, self.with_last(past["value_scale"], last["value_scale"]), layer)
+        weights = self._scaled(weights, self.with_last(past["value_scale"], last["value_scale"]))
+        digits = coded.split(g, weights, signed=False)
+        blocks = self._by_block(digits.digits, layer)
         sums = self.with_last(
-            coded.weighted(g, weights, past["value"]), coded.weighted(g, g.op("Gather", weights, g.ints(-1)), last["value"])
+            coded.weighted(g, blocks, past["value"]), coded.weighted(g, g.op("Gather", blocks, g.ints(-1)), last["value"])
         )
-        self.finish_apart(coded.summed(g, sums, scales), own, layer, source, out)
+        self.finish_apart(coded.decoded(g, coded.summed(g, sums), digits.scales), own, layer, source, out)
 
     def _last(self, layer: Layer, source: Source) -> dict[str, str]:
         """The last block of each part, with what is new in its slots."""
@@ -177,10 +184,12 @@ class CodedAttention(_Rows):
             out[name] = self.last_block(source.past[name], self.g.op("Unsqueeze", turned, self.g.ints(0)), layer.kind, axis)
         return out
 
-    def _digits(self, weights: str, value_scale: str, layer: Layer) -> tuple[str, str]:
-        """Weights [kv heads, rows, blocks, block], each times its value's scale: digits [blocks, kv heads, 2 · rows, block]."""
+    def _scaled(self, weights: str, value_scale: str) -> str:
+        """Weights [kv heads, rows, blocks, block], each times its value's scale: [kv heads, rows, slots]."""
         g = self.g
-        scaled = g.op("Mul", weights, g.op("Transpose", value_scale, perm=[1, 2, 0, 3]))
-        found = coded.split(g, g.reshape(scaled, 0, 0, -1))
-        digits = g.reshape(found.digits, 0, 0, -1, self.blocks.of(layer.kind))
-        return g.op("Transpose", digits, perm=[2, 0, 1, 3]), found.scales
+        return g.reshape(g.op("Mul", weights, g.op("Transpose", value_scale, perm=[1, 2, 0, 3])), 0, 0, -1)
+
+    def _by_block(self, digits: str, layer: Layer) -> str:
+        """[kv heads, 2 · rows, slots] to [blocks, kv heads, 2 · rows, block]."""
+        g = self.g
+        return g.op("Transpose", g.reshape(digits, 0, 0, -1, self.blocks.of(layer.kind)), perm=[2, 0, 1, 3])

@@ -47,15 +47,15 @@ class Digits:
 
 def encode(g: Graph, x: str) -> Codes:
     """[kv heads, S, head] in 8 bits with one scale a row."""
-    scale = _scale(g, x, 127)
-    codes = g.op("QuantizeLinear", g.op("Div", x, scale), g.scalar(1.0), g.constant("code_zero", np.zeros((), np.int8)))
+    scale = _scale(g, g.op("Abs", x), 127)
+    codes = g.op("QuantizeLinear", _over(g, x, scale), g.scalar(1.0), g.constant("code_zero", np.zeros((), np.int8)))
     return Codes(codes, scale, g.op("Mul", g.op("Cast", codes, to=FLOAT), scale))
 
 
-def split(g: Graph, x: str) -> Digits:
-    """[kv heads, rows, n] in two digits."""
-    scale, step, zero = _scale(g, x, _MOST * _DIGIT), g.scalar(float(_DIGIT)), _zero(g)
-    whole = g.op("Div", x, scale)
+def split(g: Graph, x: str, *, signed: bool = True) -> Digits:
+    """[kv heads, rows, n] in two digits; `signed`: some of the numbers may be negative."""
+    scale, step, zero = _scale(g, g.op("Abs", x) if signed else x, _MOST * _DIGIT), g.scalar(float(_DIGIT)), _zero(g)
+    whole = _over(g, x, scale)
     first = g.op("QuantizeLinear", whole, step, zero)
     second = g.op("QuantizeLinear", g.op("Sub", whole, g.op("DequantizeLinear", first, step, zero)), g.scalar(1.0), zero)
     scales = g.op("Concat", g.op("Mul", scale, step), scale, axis=1)
@@ -73,20 +73,29 @@ def weighted(g: Graph, digits: str, values: str) -> str:
     return g.op("MatMulInteger", digits, values, _zero(g))
 
 
-def summed(g: Graph, sums: str, scales: str) -> str:
-    """Those of all blocks together, [kv heads, rows, head]."""
-    whole = g.op("Cast", g.op("ReduceSum", sums, g.ints(0), keepdims=0), to=FLOAT)
-    return _together(g, g.op("Mul", whole, scales), 1)
+def summed(g: Graph, sums: str) -> str:
+    """Those of all blocks together, [kv heads, 2 · rows, head]."""
+    return g.op("ReduceSum", sums, g.ints(0), keepdims=0)
+
+
+def decoded(g: Graph, sums: str, scales: str) -> str:
+    """What they stand for, [kv heads, rows, head]."""
+    return _together(g, g.op("Mul", g.op("Cast", sums, to=FLOAT), scales), 1)
 
 
 def _zero(g: Graph) -> str:
     return g.constant("digit_zero", np.array(_OFFSET, np.uint8))
 
 
-def _scale(g: Graph, x: str, most: int) -> str:
+def _scale(g: Graph, sizes: str, most: int) -> str:
     """So that the largest of each row is `most` of it. [kv heads, rows, 1]."""
-    largest = g.op("ReduceMax", g.op("Abs", x), g.ints(-1), keepdims=1)
+    largest = g.op("ReduceMax", sizes, g.ints(-1), keepdims=1)
     return g.op("Mul", g.op("Max", largest, g.scalar(_LEAST)), g.scalar(1 / most))
+
+
+def _over(g: Graph, x: str, scale: str) -> str:
+    """x / scale, without so many divisions."""
+    return g.op("Mul", x, g.op("Reciprocal", scale))
 
 
 def _together(g: Graph, x: str, axis: int) -> str:

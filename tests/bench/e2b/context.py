@@ -14,6 +14,7 @@ from typing import Any
 
 from work import CAPACITY, Stopwatch, memory, tokens
 
+from edge_assistant.gemma4.bundle import Bundle
 from edge_assistant.runtime import Sampling
 from edge_assistant.runtimes.onnx import OnnxModel, OnnxSession
 from edge_assistant.runtimes.prepared import is_prepared, prepare
@@ -25,10 +26,10 @@ BURST, BURSTS = 4, 15
 CLOCKS = ("wall_s", "cpu_s")
 
 
-def packed(bundle: Path, model: OnnxModel) -> Path:
+def packed(bundle: Path) -> Path:
     """The bundle's packed weights, beside it."""
     folder = bundle.with_name(f"{bundle.name}-prepared")
-    if not is_prepared(model.bundle, folder):
+    if not is_prepared(Bundle.open(bundle), folder):
         prepare(bundle, folder)
     return folder
 
@@ -57,9 +58,7 @@ def fill(sessions: dict[str, OnnxSession], context: int) -> dict[str, dict[str, 
 def measure(bundles: list[Path], threads: int, prepared: bool) -> dict[str, Any]:
     models: dict[str, OnnxModel] = {}
     for bundle in bundles:
-        model = OnnxModel.open(bundle)
-        folder = packed(bundle, model) if prepared else None
-        del model
+        folder = packed(bundle) if prepared else None
         models[bundle.name] = OnnxModel.open(bundle, threads=threads, spin=threads > 1, prepared=folder)
     out: dict[str, Any] = {"threads": threads, "opened": memory(), "prefill, tok/s": {}, "decode, ms a token": {}}
     sessions: dict[int, dict[str, OnnxSession]] = {}
