@@ -172,7 +172,8 @@ def rows_alike(decoder: Decoder, config: TextConfig, blocks: Blocks, most: int, 
         return random.standard_normal(shape, np.float32)
 
     def fill(array: NDArray[Any]) -> None:
-        array[:] = noise(*array.shape) if array.dtype == np.float32 else random.integers(-127, 128, array.shape, np.int8)
+        # codes, times their scales, of the size of floats: larger ones would leave a softmax nothing but its largest
+        array[:] = noise(*array.shape) if array.dtype == np.float32 else random.integers(-1, 2, array.shape, np.int8)
 
     cache = Cache(config, blocks, 2 * max(blocks.full, blocks.sliding), bits)
     for part in chain(*cache.parts):
