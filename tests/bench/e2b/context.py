@@ -1,4 +1,5 @@
-"""How much slower a token is after a long conversation, by the bits of the cache: `python context.py BUNDLE [BUNDLE …]`, as JSON.
+"""How much slower a token is after a long conversation, by the bits of the cache: `python context.py BUNDLE [BUNDLE …]`, as JSON
+for each number of threads.
 
 Sessions of every bundle hold 256 to 4,096 tokens; each decodes a few tokens before it is the next one's turn, and they are fed in
 pieces, in turns: so what else the machine does meets all. With --prepared, weights are packed beforehand and mapped from files.
@@ -89,7 +90,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--prepared", action="store_true")
     options = parser.parse_args()
-    print(json.dumps([measure(options.bundles, threads, options.prepared) for threads in options.threads], indent=1))
+    for threads in options.threads:
+        print(json.dumps(measure(options.bundles, threads, options.prepared), indent=1), flush=True)
 
 
 if __name__ == "__main__":
