@@ -17,7 +17,6 @@ _TABLE_BYTES = 1 + _SCALE_BYTES / 64
 _PUBLISHED_BYTES = 2
 """Of a weight in bfloat16."""
 _Q4_0_BYTES = 18 / 32
-_CACHE_16_BYTES, _CACHE_32_BYTES = 2, 4
 _AUDIO = 305_000_000
 """Weights of the audio tower in matrices; it is the same in E2B and E4B but for its last projection."""
 
@@ -66,13 +65,13 @@ class Shape:
         """Weights of the per-layer table, of which a token needs one row."""
         return VOCABULARY * self.layers * self.ple
 
-    def cache_values(self, tokens: int, windowed: bool) -> int:
-        """Keys and values of so many tokens; `windowed`: sliding layers keep only what their window sees."""
+    def cache_bytes(self, tokens: int, bits: int, windowed: bool = False) -> int:
+        """Keys and values of so many tokens, in 8 bits with a scale each; `windowed`: sliding layers keep only what they see."""
         total = 0
         for i in range(self.layers - self.shared):
             kv_heads, size = self._heads(i)
             kept = min(tokens, self.window) if windowed and not self._full(i) else tokens
-            total += 2 * kv_heads * size * kept
+            total += 2 * kv_heads * kept * (size * bits // 8 + (_SCALE_BYTES if bits == 8 else 0))
         return total
 
     def _full(self, layer: int) -> bool:
@@ -97,18 +96,19 @@ class Member:
     vision: int
     """Weights of the vision tower, as published: fetched, and left out of a bundle."""
 
-    def memory_bytes(self, block: int = 32, tokens: int = CONTEXT) -> int:
+    def memory_bytes(self, block: int = 32, tokens: int = CONTEXT, cache_bits: int = 8) -> int:
         """Resident memory with a conversation of so many tokens.
 
-        Of a member that hears, in this program: 4-bit decoder, 8-bit encoder, 12 bytes for each block of weights, 32-bit keys and
-        values, 295 MB for the rest. The 12 and the 295 are what makes the sum meet both figures of `MEASURED`; the looked-up
-        table stays in its file. Of one that does not, in another program: Q4_0 (18 bytes for 32 weights), 16-bit keys and values.
+        Of a member that hears, in this program: 4-bit decoder, 8-bit encoder, 12 bytes for each block of weights, a cache as
+        `export` makes it, 295 MB for the rest. The 12 and the 295 are what makes the sum meet both figures of `MEASURED`; the
+        looked-up table stays in its file. Of one that does not, in another program: Q4_0 (18 bytes for 32 weights), and keys and
+        values in 16 bits.
         """
         if not self.hears:
-            return round(self.shape.matrices() * _Q4_0_BYTES) + _CACHE_16_BYTES * self.shape.cache_values(tokens, True)
+            return round(self.shape.matrices() * _Q4_0_BYTES) + self.shape.cache_bytes(tokens, 16, windowed=True)
         kernels = _KERNEL_BYTES / block
         weights = self.shape.matrices() * (0.5 + kernels) + _AUDIO * (1 + kernels)
-        return round(weights) + _CACHE_32_BYTES * self.shape.cache_values(tokens, False) + _RUNTIME_BYTES
+        return round(weights) + self.shape.cache_bytes(tokens, cache_bits) + _RUNTIME_BYTES
 
     def bundle_bytes(self, block: int = 32) -> int:
         """On the disk, with 8-bit tables."""
@@ -158,6 +158,6 @@ FAMILY: Final = (E2B, E4B, A4B, DENSE)
 """Smallest first."""
 
 MEASURED: Final = {128: 2_061_000_000, 32: 2_785_000_000}
-"""Resident bytes at E2B's shape by block, with 2,048 tokens in the cache: docs/benchmarks.md, 2026-11-24, x86-64."""
+"""Resident bytes at E2B's shape by block, with 2,048 tokens in a cache of 32 bits: docs/benchmarks.md, 2026-11-24, x86-64."""
 POCKET_BYTES: Final = 117_000_000
 """The most that `edge-assistant ask` has resident with the model that ships with the program; 2026-11-24, x86-64."""

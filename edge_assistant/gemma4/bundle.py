@@ -21,8 +21,9 @@ from edge_assistant.gemma4.drafter import DrafterConfig
 from edge_assistant.gemma4.tables import TableShape
 from edge_assistant.runtime import Prompting
 
-FORMAT, DRAFTED = 1, 2
-"""Of the manifest and everything it names; another number is another format. The second has a drafter, which its graphs know."""
+FORMAT, DRAFTED, CODED = 1, 2, 3
+"""Of the manifest and everything it names; another number is another format. The second has a drafter, which its graphs know;
+the third a cache in 8 bits, and may have a drafter."""
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
 _SMALL_BYTES = 64 << 20
 """Bundles up to this size are hashed at every opening."""
@@ -37,6 +38,12 @@ class Quantisation:
     encoder_bits: int | None
     block: int
     """Weights that share a scale."""
+    cache_bits: int = 32
+    """Of keys and values: 8, or 32 for float32. Bundles of before do not say."""
+
+    def __post_init__(self) -> None:
+        if self.cache_bits not in (8, 32):
+            raise ValueError(f"no cache has {self.cache_bits} bits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +85,12 @@ class Manifest:
     drafter: Drafter | None = None
 
     def to_json(self) -> str:
-        values = {"format": DRAFTED if self.drafter else FORMAT, **asdict(self)}
+        coded = self.quantisation.cache_bits != 32  # a bundle without is written as before there was such a thing
+        values: dict[str, Any] = {"format": CODED if coded else DRAFTED if self.drafter else FORMAT, **asdict(self)}
         if not self.drafter:
             del values["drafter"]
+        if not coded:
+            del values["quantisation"]["cache_bits"]
         return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -91,8 +101,8 @@ class Manifest:
             found = raw["format"]
         except (ValueError, KeyError, TypeError) as fault:
             raise BundleError(f"{where} is not a manifest", _AGAIN) from fault
-        if found not in (FORMAT, DRAFTED):
-            raise BundleError(f"{where} is of format {found}, this program reads formats {FORMAT} and {DRAFTED}", _AGAIN)
+        if found not in (FORMAT, DRAFTED, CODED):
+            raise BundleError(f"{where} is of format {found}, this program reads formats {FORMAT} to {CODED}", _AGAIN)
         try:
             values = cast(dict[str, Any], raw)
             return cls(
@@ -106,7 +116,7 @@ class Manifest:
                 embed=TableShape(**values["embed"]),
                 ple=None if values["ple"] is None else TableShape(**values["ple"]),
                 files={name: FileEntry(**entry) for name, entry in cast(Mapping[str, Any], values["files"]).items()},
-                drafter=Drafter(**values["drafter"]) if found == DRAFTED else None,
+                drafter=Drafter(**values["drafter"]) if found == DRAFTED or (found == CODED and "drafter" in values) else None,
             )
         except (KeyError, TypeError, AttributeError, ValueError) as fault:
             raise BundleError(f"{where} is incomplete: {fault!r}", _AGAIN) from fault

@@ -2,29 +2,67 @@
 
 Row p of every layer belongs to position p, for sliding layers too: they are shown only the blocks their window touches. So
 forgetting is moving one number, exact at any depth, and memory is touched only as far as the conversation has come.
+In 8 bits each key and each value of a head has one scale of its own, so a token is quantised once, alone, whenever it comes.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_assistant.gemma4.config import KINDS, Kind, TextConfig
+from edge_assistant.gemma4.config import KINDS, Kind, Layer, TextConfig
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]
 NOWHERE = 1 << 40
 """The position of a slot that holds nothing: beyond every query."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Slots in a block of the cache, by kind of layer. 192 and 512 were fastest at the shape of E2B."""
+    """Slots in a block of the cache, by kind of layer. 192 and 512 were fastest at the shape of E2B, in 8 bits 128 and 512."""
 
     sliding: int = 192
     full: int = 512
 
     def of(self, kind: Kind) -> int:
         return self.sliding if kind == "sliding" else self.full
+
+
+@dataclass(slots=True)
+class Part:
+    """One of the arrays that hold a layer's keys and values."""
+
+    name: str
+    """As the graphs' inputs and outputs have it."""
+    array: Array
+    """[blocks, kv heads, …]."""
+    axis: int
+    """Of the slots in a block: the graphs want some arrays transposed."""
+
+    def tokens(self, index: int) -> Array:
+        """A block, [kv heads, slots, head]; of scales the last is 1."""
+        return np.moveaxis(self.array[index], self.axis - 1, 1)
+
+    def fresh(self, count: int) -> Array:
+        """Room for tokens as a graph gives them out: [kv heads, tokens, head]."""
+        kv_heads, width = self.array.shape[1], self.array.shape[5 - self.axis]
+        return np.empty((kv_heads, count, width), self.array.dtype)
+
+
+def parts_of(layer: Layer, block: int, bits: int, blocks: int) -> list[Part]:
+    """Of a layer that writes, for so many blocks.
+
+    Floats: key [blocks, kv heads, block, head], value [blocks, kv heads, head, block]: each is the left matrix of its product.
+    8 bits: the other way round, for then they are faster as the right one; and scales [blocks, kv heads, 1, block].
+    """
+    kv_heads, size = layer.kv_heads, layer.head_dim
+    rows, columns = (blocks, kv_heads, block, size), (blocks, kv_heads, size, block)
+    if bits == 32:
+        return [Part("key", np.zeros(rows, np.float32), 2), Part("value", np.zeros(columns, np.float32), 3)]
+    scales = [Part(f"{name}_scale", np.zeros((blocks, kv_heads, 1, block), np.float32), 3) for name in ("key", "value")]
+    return [Part("key", np.zeros(columns, np.int8), 3), Part("value", np.zeros(rows, np.int8), 2), *scales]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +77,21 @@ class View:
 
 
 class Cache:
-    """Room for `capacity` tokens. Owned by one session."""
+    """Room for `capacity` tokens, in 32 bits (floats) or 8. Owned by one session."""
 
-    def __init__(self, config: TextConfig, blocks: Blocks, capacity: int) -> None:
+    def __init__(self, config: TextConfig, blocks: Blocks, capacity: int, bits: int = 32) -> None:
         self.config, self.blocks, self.capacity = config, blocks, capacity
         self.length = 0
         """Tokens held."""
-        self.keys: list[Array] = []
-        """Of each layer that writes: [blocks, kv heads, block, head]."""
-        self.values: list[Array] = []
-        """Of each layer that writes, transposed: [blocks, kv heads, head, block]."""
+        self.parts: list[list[Part]] = []
+        """Of each layer that writes."""
         for layer in config.layers[: config.lower]:
             block = blocks.of(layer.kind)
-            count = -(-capacity // block)
-            self.keys.append(np.zeros((count, layer.kv_heads, block, layer.head_dim), np.float32))
-            self.values.append(np.zeros((count, layer.kv_heads, layer.head_dim, block), np.float32))
+            self.parts.append(parts_of(layer, block, bits, -(-capacity // block)))
+
+    def shown(self, layer: int, view: View, before: str, after: str) -> dict[str, Array]:
+        """What a layer holds in these blocks, where it lies, under the names of a graph's inputs."""
+        return {f"{before}{part.name}{after}": part.array[view.begin : view.end] for part in self.parts[layer]}
 
     def view(self, kind: Kind, first_query: int, window: int | None = None) -> View:
         """What queries from this position on can see of the tokens held; always at least one block."""
@@ -78,27 +116,27 @@ class Cache:
         return max(1, most)
 
     def token(self, position: int) -> list[Array]:
-        """Its keys and values in every layer that writes, where they lie: each [kv heads, head]."""
+        """Its keys and values in every layer that writes, where they lie: each [kv heads, head], of scales [kv heads, 1]."""
         out: list[Array] = []
-        for i, layer in enumerate(self.config.layers[: self.config.lower]):
+        for layer, parts in zip(self.config.layers, self.parts, strict=False):
             index, slot = divmod(position, self.blocks.of(layer.kind))
-            out += [self.keys[i][index, :, slot], self.values[i][index, :, :, slot]]
+            out += [part.tokens(index)[:, slot] for part in parts]
         return out
 
     def take(self, count: int) -> None:
         """Hold tokens that were added, and cut off again, before."""
         self.length += count
 
-    def append(self, keys: list[Array], values: list[Array]) -> None:
-        """Add tokens: of each layer [kv heads, tokens, head]."""
-        count = keys[0].shape[1]
-        for i, layer in enumerate(self.config.layers[: self.config.lower]):
+    def append(self, tokens: list[list[Array]]) -> None:
+        """Add tokens: of each layer, of each of its parts, [kv heads, tokens, head]."""
+        count = tokens[0][0].shape[1]
+        for layer, parts, arrays in zip(self.config.layers, self.parts, tokens, strict=False):
             block, done = self.blocks.of(layer.kind), 0
             while done < count:
                 index, slot = divmod(self.length + done, block)
                 step = min(block - slot, count - done)
-                self.keys[i][index, :, slot : slot + step] = keys[i][:, done : done + step]
-                self.values[i][index, :, :, slot : slot + step] = values[i][:, done : done + step].transpose(0, 2, 1)
+                for part, array in zip(parts, arrays, strict=True):
+                    part.tokens(index)[:, slot : slot + step] = array[:, done : done + step]
                 done += step
         self.length += count
 
@@ -108,31 +146,31 @@ class Cache:
 
     def shed(self) -> None:
         """Give back the memory that longer conversations have touched."""
-        for i, layer in enumerate(self.config.layers[: self.config.lower]):
-            used = -(-self.length // self.blocks.of(layer.kind))
-            for arrays in (self.keys, self.values):
-                fresh = np.zeros(arrays[i].shape, np.float32)  # pages that nobody has touched yet
-                fresh[:used] = arrays[i][:used]
-                arrays[i] = fresh
+        for part, used in self._used():
+            fresh = np.zeros(part.array.shape, part.array.dtype)  # pages that nobody has touched yet
+            fresh[:used] = part.array[:used]
+            part.array = fresh
 
     def rows(self) -> dict[str, Array]:
-        """A copy of what is held, for a file: arrays [blocks, …] by name."""
-        out: dict[str, Array] = {}
-        for i, layer in enumerate(self.config.layers[: self.config.lower]):
-            used = -(-self.length // self.blocks.of(layer.kind))
-            out[f"key.{i}"], out[f"value.{i}"] = self.keys[i][:used], self.values[i][:used]
-        return out
+        """What is held, for a file: arrays [blocks, …] by name."""
+        names = (f"{part.name}.{i}" for i, parts in enumerate(self.parts) for part in parts)
+        return {name: part.array[:used] for name, (part, used) in zip(names, self._used(), strict=True)}
 
     def restore(self, rows: dict[str, Array], length: int) -> bool:
         """Take what `rows` gave; False, and nothing changed, when it is not of this shape."""
         pairs: list[tuple[Array, Array]] = []
-        for i in range(self.config.lower):
-            for name, mine in ((f"key.{i}", self.keys[i]), (f"value.{i}", self.values[i])):
-                kept = rows.get(name)
-                if kept is None or kept.dtype != mine.dtype or kept.shape[1:] != mine.shape[1:] or len(kept) > len(mine):
-                    return False
-                pairs.append((mine, kept))
+        for name, mine in ((f"{part.name}.{i}", part.array) for i, parts in enumerate(self.parts) for part in parts):
+            kept = rows.get(name)
+            if kept is None or kept.dtype != mine.dtype or kept.shape[1:] != mine.shape[1:] or len(kept) > len(mine):
+                return False
+            pairs.append((mine, kept))
         for mine, kept in pairs:
             mine[: len(kept)] = kept
         self.length = length
         return True
+
+    def _used(self) -> Iterator[tuple[Part, int]]:
+        """Every part, and how many of its blocks hold tokens."""
+        for layer, parts in zip(self.config.layers, self.parts, strict=False):
+            used = -(-self.length // self.blocks.of(layer.kind))
+            yield from ((part, used) for part in parts)

@@ -1,13 +1,14 @@
 """The decoder as two graphs.
 
 `lower` holds the layers that write keys and values: all that a token needs whose logits nobody wants. `upper` holds the layers
-that only read them, the last norm and the head: it runs for the one row whose next token is wanted. Attention is written out
-for a cache that lies in blocks (see `cache.py`), so no key or value is copied or repacked from token to token.
+that only read them, the last norm and the head: it runs for the one row whose next token is wanted.
 Source: transformers 5.23, `modeling_gemma4.py`, `Gemma4TextModel`.
 
     lower   inputs_embeds [1, S, hidden] · ple_rows [1, S, lower · ple] · positions [S]
             key_positions.KIND [slots] · past_key.I [blocks, kv, block, head] · past_value.I [blocks, kv, head, block]
             → hidden [1, S, hidden] · new_key.I, new_value.I [kv, S, head]
+            with a cache of 8 bits: past_key.I [blocks, kv, head, block] · past_value.I [blocks, kv, block, head], int8 ·
+            past_key_scale.I, past_value_scale.I [blocks, kv, 1, block] → also new_key_scale.I, new_value_scale.I [kv, S, 1]
     upper   hidden [1, R, hidden] · inputs_embeds · ple_rows [1, R, upper · ple] · positions [R]
             key_positions.KIND · key.KIND, value.KIND as above → logits [1, R, vocab]
 
@@ -18,12 +19,16 @@ a run of several tokens does what as many runs of one would do, product by produ
 import math
 from pathlib import Path
 
-from edge_assistant.gemma4.cache import Blocks
+import numpy as np
+
+from edge_assistant.gemma4 import coded
+from edge_assistant.gemma4.attention import CodedAttention, FloatAttention, Masks, Source
+from edge_assistant.gemma4.cache import Blocks, parts_of
 from edge_assistant.gemma4.config import KINDS, Config, Kind, Layer, TextConfig
-from edge_assistant.gemma4.graph import BOOL, FLOAT, INT64, MICROSOFT, Graph, Weights
+from edge_assistant.gemma4.graph import BOOL, FLOAT, INT8, INT64, MICROSOFT, Graph, Weights
 
 FEW = 4
-"""Up to so many rows, keys stream through the product once; with more, an ordinary matrix product is faster."""
+"""Up to so many tokens, keys in floats stream through the product once; with more, an ordinary matrix product is faster."""
 _MODEL = "model.language_model"
 EMBEDDING = f"{_MODEL}.embed_tokens.weight"
 PLE = f"{_MODEL}.embed_tokens_per_layer.weight"
@@ -31,35 +36,26 @@ _HIDDEN_SLOT = -3e38
 """Added to the score of a slot that may not be seen; finite, so that 0 · it stays 0."""
 
 
-def build_lower(config: Config, blocks: Blocks, weights: Weights, path: Path, *, drafted: bool = False) -> None:
+def build_lower(config: Config, blocks: Blocks, weights: Weights, path: Path, *, bits: int = 32, drafted: bool = False) -> None:
     """Write the graph of the layers that write keys and values. `drafted`: it works beside a drafter."""
-    Layers(config.text, blocks, Graph(weights), _MODEL).lower(path, drafted)
+    Layers(config.text, blocks, bits, Graph(weights), _MODEL).lower(path, drafted)
 
 
-def build_upper(config: Config, blocks: Blocks, weights: Weights, path: Path, *, drafted: bool = False) -> None:
+def build_upper(config: Config, blocks: Blocks, weights: Weights, path: Path, *, bits: int = 32, drafted: bool = False) -> None:
     """Write the graph of the layers that read them, and the head. `drafted`: it works beside a drafter."""
-    Layers(config.text, blocks, Graph(weights), _MODEL).upper(path, drafted)
-
-
-class Source:
-    """Where a layer's keys and values come from."""
-
-    def __init__(self, past_key: str, past_value: str, new_key: str | None = None, new_value: str | None = None) -> None:
-        self.past_key, self.past_value, self.new_key, self.new_value = past_key, past_value, new_key, new_value
+    Layers(config.text, blocks, bits, Graph(weights), _MODEL).upper(path, drafted)
 
 
 class Layers:
     """Decoder layers in a graph, their tensors under this name in the checkpoint."""
 
-    def __init__(self, config: TextConfig, blocks: Blocks, graph: Graph, model: str) -> None:
-        self.config, self.blocks, self.g, self.model = config, blocks, graph, model
+    def __init__(self, config: TextConfig, blocks: Blocks, bits: int, graph: Graph, model: str) -> None:
+        self.config, self.blocks, self.bits, self.g, self.model = config, blocks, bits, graph, model
         self.rope: dict[Kind, tuple[str, str]] = {}
-        self.bias: dict[Kind, str] = {}
-        self.sizes: dict[Kind, str] = {}
+        self.masks = Masks()
+        shared = graph, config.heads, blocks, self.masks
+        self.attention = FloatAttention(*shared) if bits == 32 else CodedAttention(*shared)
         self.few = self.apart = ""
-        self.apart_bias: dict[Kind, str] = {}
-        self.apart_sizes: dict[Kind, str] = {}
-        self.slots: dict[Kind, str] = {}
 
     def lower(self, path: Path, drafted: bool) -> None:
         g, config = self.g, self.config
@@ -68,8 +64,9 @@ class Layers:
         x = g.input("inputs_embeds", [1, "S", config.hidden])
         positions = g.input("positions", ["S"], INT64)
         ple = self._ple(x, 0, config.lower)
-        count = g.op("Squeeze", g.op("Shape", positions), g.ints(0))
-        self.few = g.op("LessOrEqual", count, g.scalar_int(FEW))
+        if self.bits == 32:
+            count = g.op("Squeeze", g.op("Shape", positions), g.ints(0))
+            self.few = g.op("LessOrEqual", count, g.scalar_int(FEW))
         self.prepare([layer.kind for layer in config.layers[: config.lower]], positions, fresh=True)
         for i, layer in enumerate(config.layers[: config.lower]):
             x = self.layer(i, layer, x, ple[i], None)
@@ -98,12 +95,15 @@ class Layers:
     def sources(self, layers: tuple[Layer, ...]) -> dict[Kind, Source]:
         """Keys and values that these layers only read, as inputs."""
         firsts: dict[Kind, Layer] = {layer.kind: layer for layer in reversed(layers)}
-        return {kind: self._past(layer, f"key.{kind}", f"value.{kind}") for kind, layer in firsts.items()}
+        return {kind: Source(self._past(layer, "", f".{kind}")) for kind, layer in firsts.items()}
 
-    def _past(self, layer: Layer, key: str, value: str) -> Source:
-        block, kind = self.blocks.of(layer.kind), layer.kind
-        keys = self.g.input(key, [f"blocks_{kind}", layer.kv_heads, block, layer.head_dim])
-        return Source(keys, self.g.input(value, [f"blocks_{kind}", layer.kv_heads, layer.head_dim, block]))
+    def _past(self, layer: Layer, before: str, after: str) -> dict[str, str]:
+        """Inputs for what is in the cache, by part."""
+        kind, out = layer.kind, dict[str, str]()
+        for part in parts_of(layer, self.blocks.of(kind), self.bits, 0):
+            shape: list[int | str] = [f"blocks_{kind}", *part.array.shape[1:]]
+            out[part.name] = self.g.input(f"{before}{part.name}{after}", shape, INT8 if part.array.dtype == np.int8 else FLOAT)
+        return out
 
     def _ple(self, embeds: str, begin: int, end: int) -> list[str]:
         """(norm(projection of the input embedding) + looked-up row) / √2, cut into layers: each [1, S, ple]."""
@@ -138,9 +138,9 @@ class Layers:
             if self.apart:
                 self._prepare_apart(kind, positions, keys, layer.kv_heads)
             if fresh:
-                self.sizes[kind] = g.op("Concat", g.op("Shape", keys), g.op("Shape", positions), axis=0)
+                self.masks.sizes[kind] = g.op("Concat", g.op("Shape", keys), g.op("Shape", positions), axis=0)
                 keys = g.op("Concat", keys, positions, axis=0)
-            self.bias[kind] = self._for_heads(self._mask(kind, last or positions, keys), layer.kv_heads)
+            self.masks.bias[kind] = self._for_heads(self._mask(kind, last or positions, keys), layer.kv_heads)
 
     def _prepare_apart(self, kind: Kind, positions: str, keys: str, kv_heads: int) -> None:
         """The same for rows apart: the keys of those before it are past ones for a row, its own comes last."""
@@ -149,10 +149,10 @@ class Layers:
         numbers = g.op("Range", g.scalar_int(0), g.op("Squeeze", count, g.ints(0)), g.scalar_int(1))
         mask = self._mask(kind, positions, g.op("Add", numbers, first), strict=True)
         own = g.op("Expand", g.scalar(0.0), g.op("Concat", g.op("Shape", positions), g.ints(1, 1), axis=0))
-        self.apart_bias[kind] = self._for_heads(g.op("Concat", mask, own, axis=2), kv_heads)
-        self.apart_sizes[kind] = g.op("Concat", count, g.ints(1), axis=0)
+        self.masks.apart_bias[kind] = self._for_heads(g.op("Concat", mask, own, axis=2), kv_heads)
+        self.masks.apart_sizes[kind] = g.op("Concat", count, g.ints(1), axis=0)
         end = g.op("Add", first, count)
-        self.slots[kind] = g.op("Add", g.op("Sub", positions, end), g.scalar_int(block))
+        self.masks.slots[kind] = g.op("Add", g.op("Sub", positions, end), g.scalar_int(block))
 
     def _mask(self, kind: Kind, queries: str, keys: str, strict: bool = False) -> str:
         """What is added to the scores of one key head. Shape [S, 1, keys]."""
@@ -200,24 +200,34 @@ class Layers:
         if source is None:
             source = self._write(i, layer, x, name)
         y = g.name("attended")
-        if source.new_key is None:
-            self._few_rows(q, layer, source, y)
+        if not source.new_key:
+            self.attention.few_rows(q, layer, source, y)
         else:
-            shape: list[int | str] = [kv, "rows", size]
-            few = g.branch(lambda out: self._few_rows(q, layer, source, out), "few", shape)
-            many = g.branch(lambda out: self._many_rows(q, layer, source, out), "many", shape)
-
-            def together(out: str) -> None:
-                g.ops("If", [self.few], [out], then_branch=few, else_branch=many)
-
-            if self.apart:
-                apart = g.branch(lambda out: self._rows_apart(q, layer, source, out), "apart", shape)
-                g.ops("If", [self.apart], [y], then_branch=apart, else_branch=g.branch(together, "together", shape))
-            else:
-                together(y)
+            self._together_or_apart(q, layer, source, y)
         if kv > 1:
             y = g.op("Transpose", g.reshape(y, kv, -1, heads // kv, size), perm=[1, 0, 2, 3])
         return g.linear(g.reshape(y, 1, -1, heads * size), f"{name}.o_proj.weight", config.hidden, heads * size)
+
+    def _together_or_apart(self, q: str, layer: Layer, source: Source, out: str) -> None:
+        """Attention of rows that come in numbers."""
+        g, attention = self.g, self.attention
+        shape: list[int | str] = [layer.kv_heads, "rows", layer.head_dim]
+        if isinstance(attention, FloatAttention):
+            few = g.branch(lambda out: attention.few_rows(q, layer, source, out), "few", shape)
+            many = g.branch(lambda out: attention.many_rows(q, layer, source, out), "many", shape)
+
+            def together(out: str) -> None:
+                g.ops("If", [self.few], [out], then_branch=few, else_branch=many)
+        else:
+
+            def together(out: str) -> None:
+                attention.few_rows(q, layer, source, out)
+
+        if self.apart:
+            apart = g.branch(lambda out: attention.rows_apart(q, layer, source, out), "apart", shape)
+            g.ops("If", [self.apart], [out], then_branch=apart, else_branch=g.branch(together, "together", shape))
+        else:
+            together(out)
 
     def _turn(self, x: str, layer: Layer, heads: int) -> str:
         """Rotary embedding of [S, heads, head]; gives [1, S, heads · head]."""
@@ -239,93 +249,16 @@ class Layers:
             raw = g.reshape(g.linear(x, f"{name}.v_proj.weight", kv * size, config.hidden), -1, kv, size)
         v = g.rms_norm(raw, None, size, config.epsilon)
         k, v = (g.op("Transpose", g.reshape(z, -1, kv, size), perm=[1, 0, 2]) for z in (k, v))
-        g.output(k, f"new_key.{i}", [kv, "S", size])
-        g.output(v, f"new_value.{i}", [kv, "S", size])
-        past = self._past(layer, f"past_key.{i}", f"past_value.{i}")
-        return Source(past.past_key, past.past_value, k, v)
-
-    def _weigh(self, scores: str, layer: Layer, bias: str) -> str:
-        """Softmax of [kv heads, rows, keys] under the mask."""
-        g = self.g
-        grouped = g.reshape(scores, -1, self.config.heads // layer.kv_heads, 0)
-        weights = g.op("Softmax", g.op("Add", grouped, bias), axis=-1)
-        return g.reshape(weights, layer.kv_heads, -1, 0)
-
-    def _past_and_new(self, past: str, q: str, layer: Layer, source: Source) -> tuple[str, str | None]:
-        """Scores of the past, [kv, rows, blocks, block], to weights of that shape and those of the new keys, [kv, rows, S]."""
-        g, block = self.g, self.blocks.of(layer.kind)
-        scores, fresh = g.reshape(past, 0, 0, -1), None
-        if source.new_key is not None:
-            new = g.op("FusedMatMul", q, source.new_key, domain=MICROSOFT, transB=1)
-            scores = g.op("Concat", scores, new, axis=2)
-        weights = self._weigh(scores, layer, self.bias[layer.kind])
-        if source.new_key is not None:
-            weights_past, fresh = g.name("past"), g.name("fresh")
-            g.ops("Split", [weights, self.sizes[layer.kind]], [weights_past, fresh], axis=2)
-            weights = weights_past
-        return g.reshape(weights, 0, 0, -1, block), fresh
-
-    def _few_rows(self, q: str, layer: Layer, source: Source, out: str) -> None:
-        """Keys and values are the left matrices, streamed as they lie; the few rows are the right ones."""
-        g = self.g
-        scores = g.op("MatMul", source.past_key, g.op("Transpose", q, perm=[0, 2, 1]))
-        past, fresh = self._past_and_new(g.op("Transpose", scores, perm=[1, 3, 0, 2]), q, layer, source)
-        y = g.op("MatMul", source.past_value, g.op("Transpose", past, perm=[2, 0, 3, 1]))
-        y = g.op("ReduceSum", y, g.ints(0), keepdims=0)
-        self._finish(g.op("Transpose", y, perm=[0, 2, 1]), fresh, source, out)
-
-    def _rows_apart(self, q: str, layer: Layer, source: Source, out: str) -> None:
-        """As `_few_rows`, each row as if it had come alone: rows before its own lie in the last block, where they will be kept.
-
-        The products are those of one row, with more columns or more of them, and slots that a row may not see count exactly 0.
-        All rows must see the same blocks, and fit into the last of them.
-        """
-        g, kv, size, group = self.g, layer.kv_heads, layer.head_dim, self.config.heads // layer.kv_heads
-        assert source.new_key
-        assert source.new_value
-        columns = g.op("Transpose", q, perm=[0, 2, 1])
-        keys = self._last_block(source.past_key, g.reshape(source.new_key, 1, kv, -1, size), layer.kind, 2)
-        scores = self._with_last(g.op("MatMul", source.past_key, columns), g.op("MatMul", keys, columns))
-        scores = g.reshape(g.op("Transpose", scores, perm=[1, 3, 0, 2]), 0, 0, -1)
-        rows, new_key = g.reshape(q, -1, group, size), g.reshape(source.new_key, -1, 1, size)
-        own = g.reshape(g.op("FusedMatMul", rows, new_key, domain=MICROSOFT, transB=1), kv, -1, 1)
-        weights = self._weigh(g.op("Concat", scores, own, axis=2), layer, self.apart_bias[layer.kind])
-        past, own = g.name("past"), g.name("own")
-        g.ops("Split", [weights, self.apart_sizes[layer.kind]], [past, own], axis=2)
-        past = g.op("Transpose", g.reshape(past, 0, 0, -1, self.blocks.of(layer.kind)), perm=[2, 0, 3, 1])
-        turned = g.op("Transpose", source.new_value, perm=[0, 2, 1])
-        values = self._last_block(source.past_value, g.reshape(turned, 1, kv, size, -1), layer.kind, 3)
-        y = self._with_last(g.op("MatMul", source.past_value, past), g.op("MatMul", values, g.op("Gather", past, g.ints(-1))))
-        y = g.op("Transpose", g.op("ReduceSum", y, g.ints(0), keepdims=0), perm=[0, 2, 1])
-        own = g.op("MatMul", g.reshape(own, -1, group, 1), g.reshape(source.new_value, -1, 1, size))
-        g.ops("Add", [y, g.reshape(own, kv, -1, size)], [out])
-
-    def _last_block(self, past: str, new: str, kind: Kind, axis: int) -> str:
-        """The last block of the past, [1, kv, …], with new rows in their slots."""
-        g = self.g
-        slots = g.reshape(self.slots[kind], 1, 1, -1, 1) if axis == 2 else self.slots[kind]
-        indices = g.op("Expand", slots, g.op("Shape", new))
-        return g.op("ScatterElements", g.op("Gather", past, g.ints(-1)), indices, new, axis=axis)
-
-    def _with_last(self, x: str, last: str) -> str:
-        """[blocks, …] with another last one."""
-        g = self.g
-        return g.op("Concat", g.op("Slice", x, g.ints(0), g.ints(-1), g.ints(0)), last, axis=0)
-
-    def _many_rows(self, q: str, layer: Layer, source: Source, out: str) -> None:
-        """The ordinary way round."""
-        g = self.g
-        scores = g.op("FusedMatMul", q, source.past_key, domain=MICROSOFT, transB=1)
-        past, fresh = self._past_and_new(g.op("Transpose", scores, perm=[1, 2, 0, 3]), q, layer, source)
-        y = g.op("FusedMatMul", g.op("Transpose", past, perm=[2, 0, 1, 3]), source.past_value, domain=MICROSOFT, transB=1)
-        self._finish(g.op("ReduceSum", y, g.ints(0), keepdims=0), fresh, source, out)
-
-    def _finish(self, past: str, fresh: str | None, source: Source, out: str) -> None:
-        g = self.g
-        if fresh is None or source.new_value is None:
-            g.ops("Identity", [past], [out])
-        else:
-            g.ops("Add", [past, g.op("MatMul", fresh, source.new_value)], [out])
+        new, kind = {"key": k, "value": v}, FLOAT
+        if self.bits == 8:
+            kind = INT8
+            keys, values = (coded.encode(g, z) for z in (k, v))
+            k, v = keys.rows, values.rows
+            new = {"key": keys.codes, "value": values.codes, "key_scale": keys.scale, "value_scale": values.scale}
+        for part, z in new.items():
+            scale = part.endswith("scale")
+            g.output(z, f"new_{part}.{i}", [kv, "S", 1 if scale else size], FLOAT if scale else kind)
+        return Source(self._past(layer, "past_", f".{i}"), k, v, new)
 
 
 def embedding_scale(config: TextConfig) -> float:

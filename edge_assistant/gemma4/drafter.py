@@ -7,7 +7,7 @@ Source: transformers 5.23, `models/gemma4_assistant` and `generation/candidate_g
 (`SinglePositionMultiTokenCandidateGenerator`).
 
     drafter  inputs_embeds, state [1, 1, backbone] · positions [1] · key_positions.KIND [slots]
-             key.KIND [blocks, kv, block, head] · value.KIND [blocks, kv, head, block]
+             key.KIND, value.KIND as `decoder` has them
              → next_state [1, 1, backbone] · logits [1, n] · ids [1, n]; where it is not sorted n is vocab, and there are no ids
 """
 
@@ -115,10 +115,10 @@ def _check(text: TextConfig, fields: Fields, target: TextConfig) -> None:
             )
 
 
-def build_drafter(config: DrafterConfig, blocks: Blocks, weights: Weights, path: Path) -> None:
-    """Write the graph of one step."""
+def build_drafter(config: DrafterConfig, blocks: Blocks, bits: int, weights: Weights, path: Path) -> None:
+    """Write the graph of one step, over a cache of these bits."""
     g, text = Graph(weights), config.text
-    layers = Layers(text, blocks, g, _MODEL)
+    layers = Layers(text, blocks, bits, g, _MODEL)
     embeds, state = (g.input(name, [1, 1, config.backbone]) for name in ("inputs_embeds", "state"))
     x = g.op("Concat", embeds, state, axis=2)
     x = g.linear(x, "pre_projection.weight", text.hidden, 2 * config.backbone)

@@ -31,6 +31,7 @@ from edge_assistant.runtime import Prompting
 _MATRIX_BITS = (4, 8, None)
 _TABLE_BITS = (4, 8, 32)
 _BLOCKS = (16, 32, 64, 128, 256)
+_CACHE_BITS = (8, 32)
 _UNREAD = ("vision_config", "architectures", "dtype", "torch_dtype", "transformers_version")
 
 
@@ -38,7 +39,7 @@ _UNREAD = ("vision_config", "architectures", "dtype", "torch_dtype", "transforme
 class Making:
     """How a bundle is built."""
 
-    quantisation: Quantisation = field(default_factory=lambda: Quantisation(4, 8, 32))
+    quantisation: Quantisation = field(default_factory=lambda: Quantisation(4, 8, 32, 8))
     table_bits: int = 8
     prompting: Prompting = field(default_factory=Prompting)
 
@@ -49,6 +50,7 @@ class Making:
             "decoder_bits": q.decoder_bits,
             "encoder_bits": q.encoder_bits,
             "block": q.block,
+            "cache_bits": q.cache_bits,
             "table_bits": self.table_bits,
             "prompting": self.prompting,
         }
@@ -61,6 +63,7 @@ def export(
     decoder_bits: int | None = 4,
     encoder_bits: int | None = 8,
     block: int = 32,
+    cache_bits: int | None = None,
     table_bits: int = 8,
     prompting: Prompting | None = None,
     blocks: Blocks | None = None,
@@ -72,28 +75,41 @@ def export(
 
     `checkpoint`: its folder, its GGUF file with the projector's beside it, or its tensors opened; what lies quantised in a GGUF
     file keeps its codes and scales. The bundle appears under its name only when it is whole. `decoder_bits` and `encoder_bits`:
-    4, 8, or None for float32; `table_bits`: 4, 8 or 32; `block`: weights that share a scale. `drafter`: the checkpoint of the
-    assistant that was published with the model, in the decoder's bits. `resume` names exactly these
-    tensors (see `fingerprint`): what a run of the same name and settings had finished when it was killed or interrupted is kept;
-    "" starts afresh. `progress` shows a bar on stderr where that is a terminal.
+    4, 8, or None for float32; `table_bits`: 4, 8 or 32; `block`: weights that share a scale; `cache_bits`: of keys and values, 8
+    or 32, None for what suits the weights. `drafter`: the checkpoint of the assistant that was published with the model, in the
+    decoder's bits. `resume` names exactly these tensors (see `fingerprint`): what a run of the same name and settings had
+    finished when it was killed or interrupted is kept; "" starts afresh. `progress` shows a bar on stderr where it is a terminal.
     Raises CheckpointError when the checkpoint cannot become a bundle, UsageError when the name is taken.
     """
+    if cache_bits is None:
+        cache_bits = default_cache_bits(decoder_bits)
     if (
         decoder_bits not in _MATRIX_BITS
         or encoder_bits not in _MATRIX_BITS
         or table_bits not in _TABLE_BITS
         or block not in _BLOCKS
+        or cache_bits not in _CACHE_BITS
     ):
         raise UsageError(
-            f"cannot quantise to {decoder_bits}, {encoder_bits} and {table_bits} bits in blocks of {block}",
-            "decoder and encoder take 4, 8 or none, tables 4, 8 or 32, blocks 16, 32, 64, 128 or 256",
+            f"cannot quantise to {decoder_bits}, {encoder_bits} and {table_bits} bits in blocks of {block}, cache {cache_bits}",
+            "decoder and encoder take 4, 8 or none, tables 4, 8 or 32, blocks 16, 32, 64, 128 or 256, the cache 8 or 32",
         )
     with resuming(bundle) if resume else appearing(bundle) as part:
-        quantisation = Quantisation(decoder_bits, encoder_bits, block)
-        work = _Export(checkpoint, quantisation, table_bits, prompting, blocks or Blocks(), drafter=drafter)
+        quantisation = Quantisation(decoder_bits, encoder_bits, block, cache_bits)
+        work = _Export(checkpoint, quantisation, table_bits, prompting, blocks or default_blocks(cache_bits), drafter=drafter)
         with _bar(progress, work.weights) as advance:
             work.write(part, resume, advance)
     return Bundle.open(bundle)
+
+
+def default_cache_bits(decoder_bits: int | None) -> int:
+    """Where weights have 4 bits, keys and values in 8 lose less than they did, and are what a long conversation waits for."""
+    return 8 if decoder_bits == 4 else 32
+
+
+def default_blocks(cache_bits: int) -> Blocks:
+    """The fastest ones."""
+    return Blocks(sliding=128) if cache_bits == 8 else Blocks()
 
 
 def bundle_bytes(config: Config, quantisation: Quantisation, table_bits: int, drafter: DrafterConfig | None = None) -> int:
@@ -191,7 +207,7 @@ class _Export:
     def _steps(self, part: Path, advance: Advance) -> Iterator[tuple[tuple[str, ...], Callable[[], object]]]:
         """The files that are made together, and what makes them."""
         q, embed, ple, drafter = self.quantisation, self.embed, self.ple, self.drafter_config
-        lower, upper = (partial(build, drafted=True) if drafter else build for build in (build_lower, build_upper))
+        lower, upper = (partial(build, bits=q.cache_bits, drafted=drafter is not None) for build in (build_lower, build_upper))
         graphs: list[tuple[str, int | None, Callable[[Weights, Path], None]]] = [
             ("encoder", q.encoder_bits, lambda w, p: build_encoder(self.config, w, p)),
             ("lower", q.decoder_bits, lambda w, p: lower(self.config, self.blocks, w, p)),
@@ -202,7 +218,7 @@ class _Export:
             yield (f"{name}.onnx", f"{name}.bin"), partial(_graph, weights, build, part / f"{name}.onnx")
         if drafter and self.drafter:
             weights = partial(Weights, part / "drafter.bin", self.drafter, q.decoder_bits, q.block, advance)
-            make = partial(build_drafter, drafter, self.blocks)
+            make = partial(build_drafter, drafter, self.blocks, q.cache_bits)
             yield ("drafter.onnx", "drafter.bin"), partial(_graph, weights, make, part / "drafter.onnx")
         yield ("embed.bin",), partial(self._write_table, part, EMBEDDING, "embed.bin", embed, advance)
         if ple:

@@ -20,7 +20,13 @@ from edge_assistant.gemma4.mapped import floats
 from edge_assistant.gemma4.quantise import quantise
 
 MICROSOFT = "com.microsoft"
-FLOAT, INT64, INT32, BOOL = (int(kind) for kind in (TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL))
+FLOAT, INT64, INT32, INT8, UINT8, BOOL = (
+    int(kind)
+    for kind in (
+        *(TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32),
+        *(TensorProto.INT8, TensorProto.UINT8, TensorProto.BOOL),
+    )
+)
 SLICE = 1 << 18
 """Weights converted at once: bounds the memory of an export."""
 _INLINE_BYTES = 64

@@ -76,10 +76,9 @@ class Drafter:
         for kind in KINDS:
             if f"key.{kind}" not in self._graph.inputs:
                 continue
-            view, source = cache.view(kind, cache.length - 1, config.text.window), target.source(kind)
+            view = cache.view(kind, cache.length - 1, config.text.window)
             inputs[f"key_positions.{kind}"] = view.positions
-            inputs[f"key.{kind}"] = cache.keys[source][view.begin : view.end]
-            inputs[f"value.{kind}"] = cache.values[source][view.begin : view.end]
+            inputs |= cache.shown(target.source(kind), view, "", f".{kind}")
         logits, after = np.empty((1, config.candidates), np.float32), np.empty((1, 1, config.backbone), np.float32)
         ids = np.empty((1, config.candidates), np.int32) if config.clusters else None
         outputs: dict[str, NDArray[Any]] = {"logits": logits, "next_state": after}
@@ -158,7 +157,7 @@ class Drafting:
         return drafted
 
 
-def rows_alike(decoder: Decoder, config: TextConfig, blocks: Blocks, most: int) -> int:
+def rows_alike(decoder: Decoder, config: TextConfig, blocks: Blocks, most: int, bits: int = 32) -> int:
     """How many rows, up to `most`, give together the very bits that they give alone, fewer of them too; 1 where no two do.
 
     Tried on noise, after noise in a cache of two of the larger blocks. Rows that are no whole vectors are not tried, for noise
@@ -172,9 +171,13 @@ def rows_alike(decoder: Decoder, config: TextConfig, blocks: Blocks, most: int) 
     def noise(*shape: int) -> Array:
         return random.standard_normal(shape, np.float32)
 
-    cache = Cache(config, blocks, 2 * max(blocks.full, blocks.sliding))
-    for array in (*cache.keys, *cache.values):
-        array[:] = noise(*array.shape)
+    def fill(array: NDArray[Any]) -> None:
+        # codes, times their scales, of the size of floats: larger ones would leave a softmax nothing but its largest
+        array[:] = noise(*array.shape) if array.dtype == np.float32 else random.integers(-1, 2, array.shape, np.int8)
+
+    cache = Cache(config, blocks, 2 * max(blocks.full, blocks.sliding), bits)
+    for part in chain(*cache.parts):
+        fill(part.array)
     begin, room = 0, 0
     for place in range(cache.capacity // 2 + 1, cache.capacity - most):
         cache.cut(place)
@@ -183,7 +186,7 @@ def rows_alike(decoder: Decoder, config: TextConfig, blocks: Blocks, most: int) 
     most = room
     cache.cut(begin)
     embeds, ple_rows = noise(most, config.hidden), noise(most, len(config.layers) * config.ple)
-    alone: list[list[Array]] = []
+    alone: list[list[NDArray[Any]]] = []
     for i in range(most):
         row = decoder.lower(cache, embeds[i : i + 1], ple_rows[i : i + 1])
         logits, states = decoder.upper_with_states(cache, row)
@@ -192,7 +195,7 @@ def rows_alike(decoder: Decoder, config: TextConfig, blocks: Blocks, most: int) 
     for count in range(2, most + 1):
         cache.cut(begin)
         for array in chain(*(cache.token(begin + i) for i in range(most))):
-            array[:] = noise(*array.shape)
+            fill(array)
         rows = decoder.lower_apart(cache, embeds[:count], ple_rows[:count])
         logits, states = decoder.upper_with_states(cache, rows)
         together = [[rows.hidden[0, i], logits[i], states[i], *cache.token(begin + i)] for i in range(count)]

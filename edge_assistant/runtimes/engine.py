@@ -138,18 +138,14 @@ class Decoder:
         views = {kind: cache.view(kind, cache.length) for kind in KINDS}
         inputs |= {f"key_positions.{kind}": view.positions for kind, view in views.items()}
         hidden = np.empty((1, count, config.hidden), np.float32)
-        outputs: dict[str, Array] = {"hidden": hidden}
-        keys: list[Array] = []
-        values: list[Array] = []
+        outputs: dict[str, NDArray[Any]] = {"hidden": hidden}
+        tokens: list[list[NDArray[Any]]] = []
         for i, layer in enumerate(config.layers[: config.lower]):
-            view = views[layer.kind]
-            inputs[f"past_key.{i}"] = cache.keys[i][view.begin : view.end]
-            inputs[f"past_value.{i}"] = cache.values[i][view.begin : view.end]
-            keys.append(np.empty((layer.kv_heads, count, layer.head_dim), np.float32))
-            values.append(np.empty_like(keys[i]))
-            outputs[f"new_key.{i}"], outputs[f"new_value.{i}"] = keys[i], values[i]
+            inputs |= cache.shown(i, views[layer.kind], "past_", f".{i}")
+            tokens.append([part.fresh(count) for part in cache.parts[i]])
+            outputs |= {f"new_{part.name}.{i}": array for part, array in zip(cache.parts[i], tokens[i], strict=True)}
         self._lower.run(inputs, outputs)
-        cache.append(keys, values)
+        cache.append(tokens)
         return Rows(hidden, inputs["inputs_embeds"], ple_rows[None, :, width:])
 
     def upper(self, cache: Cache, row: Row) -> Array:
@@ -180,10 +176,9 @@ class Decoder:
         for kind in KINDS:
             if f"key.{kind}" not in self._upper.inputs:
                 continue
-            view, source = cache.view(kind, first), config.source(kind)
+            view = cache.view(kind, first)
             inputs[f"key_positions.{kind}"] = view.positions
-            inputs[f"key.{kind}"] = cache.keys[source][view.begin : view.end]
-            inputs[f"value.{kind}"] = cache.values[source][view.begin : view.end]
+            inputs |= cache.shown(config.source(kind), view, "", f".{kind}")
         logits = np.empty((1, count, config.vocab), np.float32)
         self._upper.run(inputs, {"logits": logits, **more})
         if not np.isfinite(logits.max()):  # NaN where one of them is

@@ -93,7 +93,8 @@ class OnnxModel:
         config, text = self.bundle.drafter, self.config.text
         if config is None or not draft:
             return None
-        rows = rows_alike(self.decoder, text, self.bundle.manifest.blocks, draft + 1)
+        manifest = self.bundle.manifest
+        rows = rows_alike(self.decoder, text, manifest.blocks, draft + 1, manifest.quantisation.cache_bits)
         if rows <= draft:
             log.warning("this processor rounds otherwise with %d rows at once; tokens drafted: %d", rows + 1, rows - 1)
         if rows == 1:
@@ -138,8 +139,8 @@ class OnnxSession:
     """One conversation; see `edge_assistant.runtime.Session` for the contract."""
 
     def __init__(self, model: OnnxModel, capacity: int) -> None:
-        self._model = model
-        self._cache = Cache(model.config.text, model.bundle.manifest.blocks, capacity)
+        self._model, manifest = model, model.bundle.manifest
+        self._cache = Cache(model.config.text, manifest.blocks, capacity, manifest.quantisation.cache_bits)
         self._ids: list[int] = []
         self._soft: list[Array] = []
         """The soft tokens among the ids, in order."""

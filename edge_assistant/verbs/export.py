@@ -67,6 +67,12 @@ def add_making(parser: argparse.ArgumentParser) -> None:
         "--tables", type=int, choices=[4, 8], default=8, help="bits of the embedding tables; 4 saves 1.4 GB of disk with E2B (8)"
     )
     parser.add_argument(
+        "--cache-bits",
+        type=int,
+        choices=[8, 32],
+        help="keys and values of the conversation; of 8 a quarter is to be read at every token (8 with --bits 4, else 32)",
+    )
+    parser.add_argument(
         "--no-system", action="store_true", help="the model has its tools trained in and wants no system turn (as pocket)"
     )
     parser.add_argument(
@@ -88,15 +94,16 @@ def add_making(parser: argparse.ArgumentParser) -> None:
 def making(args: argparse.Namespace) -> "Making":
     """How it is to be built. Raises UsageError."""
     from edge_assistant.gemma4.bundle import Quantisation  # noqa: PLC0415
-    from edge_assistant.gemma4.export import Making  # noqa: PLC0415
+    from edge_assistant.gemma4.export import Making, default_cache_bits  # noqa: PLC0415
 
     if not 0 <= args.min_call_probability <= 1:
         raise UsageError(f"--min-call-probability is {args.min_call_probability}", "give it a probability, 0 to 1")
     if args.memory_turns < 0:
         raise UsageError(f"--memory-turns is {args.memory_turns}", "give it a number of turns, 0 or more")
     exact = args.bits == "fp32"
+    bits = None if exact else int(args.bits)
     return Making(
-        Quantisation(None if exact else int(args.bits), None if exact else 8, args.block),
+        Quantisation(bits, None if exact else 8, args.block, args.cache_bits or default_cache_bits(bits)),
         32 if exact else args.tables,
         Prompting(not args.no_system, args.min_call_probability, args.memory_turns),
     )

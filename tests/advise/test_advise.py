@@ -1,5 +1,6 @@
 import json
 import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,13 @@ import pytest
 from edge_assistant.advise import NO_AUDIO, Installed, advise, room_bytes
 from edge_assistant.cli import build_parser, main
 from edge_assistant.family import A4B, DENSE, E2B, E4B, FAMILY, MEASURED
+from edge_assistant.gemma4.cache import Blocks, Cache
+from edge_assistant.gemma4.config import Fields, parse_text
 from edge_assistant.machine import KNOWN, Gpu, Machine
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "bench" / "e2b"))
+
+import shape
 
 RIGHT = {
     "pi-zero-2w": ("pocket", None),
@@ -96,7 +103,7 @@ def test_what_is_here_and_too_large_is_made_again() -> None:
 
 def test_the_memory_formula_meets_what_was_measured() -> None:
     for block, measured in MEASURED.items():
-        assert E2B.memory_bytes(block, 2048) == pytest.approx(measured, rel=2e-3)
+        assert E2B.memory_bytes(block, 2048, cache_bits=32) == pytest.approx(measured, rel=2e-3)
 
 
 def test_the_shapes_add_up_to_the_published_sizes() -> None:
@@ -106,9 +113,23 @@ def test_the_shapes_add_up_to_the_published_sizes() -> None:
     assert E2B.shape.matrices() + E2B.shape.looked_up() == pytest.approx(4.63e9, rel=0.01)
 
 
-def test_the_cache_of_e2b_is_36_kilobytes_a_token() -> None:
-    assert 4 * E2B.shape.cache_values(1000, windowed=False) == 36_864_000
-    assert DENSE.shape.cache_values(4096, windowed=True) < DENSE.shape.cache_values(4096, windowed=False)
+def test_the_cache_of_e2b_is_9_kilobytes_a_token_and_36_in_floats() -> None:
+    assert E2B.shape.cache_bytes(1000, 32) == 36_864_000
+    assert E2B.shape.cache_bytes(1000, 8) == 36_864_000 // 4 + 1000 * 15 * 2 * 4
+    assert DENSE.shape.cache_bytes(4096, 16, windowed=True) < DENSE.shape.cache_bytes(4096, 16)
+
+
+def test_it_counts_the_bytes_that_a_cache_has() -> None:
+    config = parse_text(Fields(shape.TEXT, "E2B"), Fields({}, "E2B"))
+    for bits in (8, 32):
+        parts = Cache(config, Blocks(64, 64), 1024, bits).parts
+        assert E2B.shape.cache_bytes(1024, bits) == sum(part.array.nbytes for layer in parts for part in layer)
+
+
+def test_a_cache_in_8_bits_makes_room() -> None:
+    saved = E2B.memory_bytes() - E2B.memory_bytes(cache_bits=32)
+    assert saved == E2B.shape.cache_bytes(4096, 8) - E2B.shape.cache_bytes(4096, 32)
+    assert -120e6 < saved < -110e6
 
 
 def test_too_little_memory_says_what_fits_instead() -> None:

@@ -5,6 +5,7 @@
 
 Each sound is put to the model as a question. The float32 bundle answers greedily; the others are led through the same answer, and
 at every token their distribution is compared with its own: KL divergence in nats, and how often the likeliest token is the same.
+Bundles whose cache has 8 bits are compared with the same weights over a cache in float32 too.
 """
 
 import argparse
@@ -37,8 +38,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "decoder 4": {"decoder_bits": 4, "encoder_bits": None, "table_bits": 32},
     "decoder 4, block 128": {"decoder_bits": 4, "encoder_bits": None, "table_bits": 32, "block": 128},
     "all 8": {"decoder_bits": 8, "encoder_bits": 8, "table_bits": 8},
+    "all 8, cache 8": {"decoder_bits": 8, "encoder_bits": 8, "table_bits": 8, "cache_bits": 8},
+    "default, cache 32": {"cache_bits": 32},
     "default (4, 8, 8)": {},
 }
+WITH_FLOATS = {"all 8, cache 8": "all 8", "default (4, 8, 8)": "default, cache 32"}
+"""Bundles that differ from another in their cache alone."""
 ANSWER = 32
 Array = NDArray[np.float32]
 
@@ -113,21 +118,35 @@ def main() -> None:
         random = arguments.checkpoint == "random"
         checkpoint = make_checkpoint(folder / "random", SHAPES["base"], 1) if random else Path(arguments.checkpoint)
         print(f"{len(sounds)} sounds")
-        print(f"{'bundle':20} {'MB':>6} {'cosine min':>10} {'mean':>8} {'KL mean':>9} {'max':>9} {'same token':>10}")
+        print(f"{'bundle':32} {'MB':>6} {'cosine min':>10} {'mean':>8} {'KL mean':>9} {'max':>9} {'same token':>10}")
         whole: list[Heard] = []
+        all_heard: dict[str, list[Heard]] = {}
         for label, wish in VARIANTS.items():
             bundle = export(checkpoint, folder / label, progress=False, **wish)
             model = OnnxModel.open(bundle.folder)
             own = whole or [None] * len(sounds)
             heard = [hear(model, pcm, first.answer if first else None) for pcm, first in zip(sounds, own, strict=True)]
             whole = whole or heard
-            cosine = np.concatenate([cosines(a.soft, b.soft) for a, b in zip(whole, heard, strict=True)])
-            kl = [x for a, b in zip(whole, heard, strict=True) for x in divergence(a.logits, b.logits)]
-            same = np.mean([x for a, b in zip(whole, heard, strict=True) for x in a.logits.argmax(1) == b.logits.argmax(1)])
+            all_heard[label] = heard
             size = sum(entry.bytes for entry in bundle.manifest.files.values()) / 1e6
-            print(
-                f"{label:20} {size:6.1f} {cosine.min():10.5f} {cosine.mean():8.5f} {np.mean(kl):9.2e} {max(kl):9.2e} {same:10.1%}"
-            )
+            show(label, size, whole, heard)
+        for label, floats in WITH_FLOATS.items():
+            base = all_heard[floats]
+            answers = [first.answer for first in base]
+            model = OnnxModel.open(folder / label)
+            heard = [hear(model, pcm, answer) for pcm, answer in zip(sounds, answers, strict=True)]
+            show(f"{label}, of it the cache", 0.0, base, heard)
+
+
+def show(label: str, size: float, whole: list[Heard], heard: list[Heard]) -> None:
+    """A line of the table."""
+    cosine = np.concatenate([cosines(a.soft, b.soft) for a, b in zip(whole, heard, strict=True)])
+    kl = [x for a, b in zip(whole, heard, strict=True) for x in divergence(a.logits, b.logits)]
+    same = np.mean([x for a, b in zip(whole, heard, strict=True) for x in a.logits.argmax(1) == b.logits.argmax(1)])
+    print(
+        f"{label:32} {size:6.1f} {cosine.min():10.5f} {cosine.mean():8.5f} {np.mean(kl):9.2e} {max(kl):9.2e} {same:10.1%}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -27,8 +27,18 @@ def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def model(bundle: Path) -> OnnxModel:
-    return OnnxModel.open(bundle)
+def coded_bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """It with keys and values in 8 bits, and all else in float32."""
+    folder = tmp_path_factory.mktemp("gemma4") / "coded"
+    making = {"decoder_bits": None, "encoder_bits": None, "table_bits": 32, "cache_bits": 8}
+    export(checkpoint, folder, blocks=Blocks(8, 16), **making)
+    return folder
+
+
+@pytest.fixture(scope="session", params=["bundle", "coded_bundle"])
+def model(request: pytest.FixtureRequest) -> OnnxModel:
+    """Every contract holds with both kinds of cache."""
+    return OnnxModel.open(request.getfixturevalue(request.param))
 
 
 @pytest.fixture

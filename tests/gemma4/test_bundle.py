@@ -71,7 +71,7 @@ def test_a_large_bundle_is_hashed_only_when_asked(copy: Path, monkeypatch: pytes
 
 def test_another_version(copy: Path) -> None:
     change(copy, format=99)
-    refused(copy, "format 99, this program reads formats 1 and 2")
+    refused(copy, "format 99, this program reads formats 1 to 3")
 
 
 def test_a_manifest_that_is_none(copy: Path) -> None:
@@ -97,3 +97,16 @@ def test_identity_is_the_manifest(bundle: Path, copy: Path) -> None:
     change(copy, source="another")
     (copy / SEAL).unlink()
     assert Bundle.open(copy).identity != Bundle.open(bundle).identity
+
+
+def test_a_cache_of_bits_nobody_has(copy: Path) -> None:
+    quantisation = json.loads((copy / MANIFEST).read_text())["quantisation"]
+    change(copy, format=3, quantisation={**quantisation, "cache_bits": 6})
+    refused(copy, "no cache has 6 bits")
+
+
+def test_the_bundle_that_ships_keeps_its_floats() -> None:
+    """It was made before there was a choice."""
+    shipped = Bundle.open(Path(__file__).parents[2] / "assets" / "pocket" / "bundle")
+    assert shipped.manifest.quantisation.cache_bits == 32
+    assert shipped.manifest.to_json() == (shipped.folder / MANIFEST).read_text(encoding="utf-8")

@@ -34,11 +34,17 @@ PROMPT = np.random.default_rng(1).integers(24, 280, 21).tolist()
 MOST = 3
 
 
-def make(folder: Path, shape: DrafterShape, seed: int, bits: int | None, block: int) -> Path:
+Kind = tuple[int | None, int, int]
+"""Bits of weights, block, bits of the cache."""
+
+
+def make(folder: Path, shape: DrafterShape, seed: int, kind: Kind) -> Path:
     checkpoint = make_checkpoint(folder / "checkpoint", target_of(shape), seed)
     drafter = make_drafter(folder / "drafter", shape, seed + 1)
+    bits, block, cache_bits = kind
     tables = 32 if bits is None else 8
     options: dict[str, Any] = {"decoder_bits": bits, "encoder_bits": bits, "block": block, "table_bits": tables}
+    options["cache_bits"] = cache_bits
     export(checkpoint, folder / "bundle", blocks=BLOCKS, drafter=drafter, **options)
     return folder / "bundle"
 
@@ -46,7 +52,7 @@ def make(folder: Path, shape: DrafterShape, seed: int, bits: int | None, block: 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("drafter")
-    make(made, DRAFTERS["sorted"], 7, 4, 32)
+    make(made, DRAFTERS["sorted"], 7, (4, 32, 8))
     return made
 
 
@@ -143,20 +149,19 @@ def same(a: OnnxSession, b: OnnxSession) -> bool:
 
 CASES = [
     *(
-        (name, 4, 32)
+        (name, (4, 32, 8))
         for name in ("sorted", "two-key-heads", "keys-are-values", "odd-widths", "window-4", "window-beyond-context")
     ),
-    *((name, None, 32) for name in ("plain", "four-key-heads", "alternating", "sorted-e2b-pattern", "no-sharing")),
-    *(("sorted", *kind) for kind in ((8, 32), (8, 64), (8, 128), (4, 16), (4, 64), (4, 128), (4, 256))),
+    *((name, (None, 32, 32)) for name in ("plain", "four-key-heads", "alternating", "sorted-e2b-pattern", "no-sharing")),
+    *((name, (None, 32, 8)) for name in ("four-key-heads", "sorted-e2b-pattern", "no-sharing")),
+    *(("sorted", (*kind, 32)) for kind in ((8, 32), (8, 64), (8, 128), (4, 16), (4, 32), (4, 64), (4, 128), (4, 256))),
 ]
 
 
-@pytest.mark.parametrize(("name", "bits", "block"), CASES)
-def test_the_answer_is_the_same_to_the_bit(
-    name: str, bits: int | None, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_the_answer_is_the_same_to_the_bit(name: str, kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """For every kind of weights, whatever the drafter guesses: its own, nonsense, half of it right, everything right."""
-    bundle = make(tmp_path, DRAFTERS[name], 100 + len(name), bits, block)
+    bundle = make(tmp_path, DRAFTERS[name], 100 + len(name), kind)
     plain, model = OnnxModel.open(bundle), OnnxModel.open(bundle, draft=MOST)
     expected = plain.session(256)
     expected.feed_ids(PROMPT)
@@ -190,8 +195,8 @@ def test_with_two_threads_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("name", ["sorted-all-clusters", "untied"])
 def test_quantised_it_says_nearly_the_same(name: str, bits: int, near: float, tmp_path: Path) -> None:
     """Over the same keys and from the same state; distance of logits as part of their size."""
-    exact = OnnxModel.open(make(tmp_path / "exact", DRAFTERS[name], 5, None, 32))
-    rough = make(tmp_path / "rough", DRAFTERS[name], 5, bits, 32)
+    exact = OnnxModel.open(make(tmp_path / "exact", DRAFTERS[name], 5, (None, 32, 32)))
+    rough = make(tmp_path / "rough", DRAFTERS[name], 5, (bits, 32, 32))
     session = exact.session(64)
     session.feed_ids(PROMPT)
     _, states = exact.decoder.upper_with_states(session._cache, session._row())
@@ -390,7 +395,7 @@ def test_the_drafter_reads_the_cache_where_it_lies(drafted: OnnxModel, folder: P
 
     def watched(self: Graph, inputs: Any, outputs: Any) -> None:
         if "next_state" in outputs:
-            arrays = (*session._cache.keys, *session._cache.values)
+            arrays = [part.array for parts in session._cache.parts for part in parts]
             read = [array for name, array in inputs.items() if name.startswith(("key.", "value."))]
             seen.extend(any(np.shares_memory(array, held) for held in arrays) for array in read)
         run(self, inputs, outputs)
@@ -401,7 +406,7 @@ def test_the_drafter_reads_the_cache_where_it_lies(drafted: OnnxModel, folder: P
     assert all(seen)
 
 
-@pytest.mark.parametrize("what", ["hidden", "logits", "keys"])
+@pytest.mark.parametrize("what", ["hidden", "logits", "keys", "coded keys", "scales"])
 def test_a_product_that_rounds_otherwise_in_company_is_found(
     what: str, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -415,8 +420,15 @@ def test_a_product_that_rounds_otherwise_in_company_is_found(
         out = lower(self, cache, embeds, rows)
         if len(embeds) >= 3 and what == "hidden":
             off(out.hidden[0, 2])
+        token = cache.token(cache.length - 1)
         if len(embeds) >= 3 and what == "keys":
-            off(cache.token(cache.length - 1)[0])
+            off(token[0])
+        if len(embeds) >= 3 and what == "coded keys":
+            codes = next(array for array in token if array.dtype == np.int8)
+            codes[0, 3] ^= 1
+        if len(embeds) >= 3 and what == "scales":
+            scale = next(array for array in token if array.shape[1] == 1)
+            scale[:] = np.nextafter(scale, np.float32(9))
         return out
 
     def upper_with_states(self: Decoder, cache: Cache, rows: Any) -> Any:
@@ -442,8 +454,8 @@ def test_where_no_two_rows_are_alike_nothing_is_drafted(
 
 def test_rows_that_are_no_whole_vectors_are_not_tried(plain: OnnxModel) -> None:
     config = plain.config.text
-    assert rows_alike(plain.decoder, config, BLOCKS, 4) == 4
-    assert rows_alike(plain.decoder, replace(config, vocab=config.vocab + 8), BLOCKS, 4) == 1
+    assert rows_alike(plain.decoder, config, BLOCKS, 4, 8) == 4
+    assert rows_alike(plain.decoder, replace(config, vocab=config.vocab + 8), BLOCKS, 4, 8) == 1
 
 
 def test_rows_share_a_run_where_each_alone_would_see_the_same_blocks(plain: OnnxModel) -> None:
@@ -474,12 +486,13 @@ def test_a_bundle_without_a_drafter_is_as_before(bundle: Path, folder: Path) -> 
     assert Bundle.open(bundle).drafter is None
     assert OnnxModel.open(bundle, draft=2).drafting is None
     with_drafter = json.loads((folder / "bundle" / MANIFEST).read_text())
-    assert with_drafter["format"] == 2
+    assert with_drafter["format"] == 3
     assert {"drafter.onnx", "drafter.bin"} < set(with_drafter["files"])
 
 
 def test_an_altered_drafter_is_found(folder: Path, tmp_path: Path) -> None:
-    make(tmp_path, DRAFTERS["plain"], 9, 8, 32)
+    make(tmp_path, DRAFTERS["plain"], 9, (8, 32, 32))
+    assert json.loads((tmp_path / "bundle" / MANIFEST).read_text())["format"] == 2
     path = tmp_path / "bundle" / "drafter.bin"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from shapes import SHAPES, Shape, make_checkpoint
 
+from edge_assistant.cli import main
 from edge_assistant.errors import BundleError, CheckpointError, EdgeAssistantError, UsageError
 from edge_assistant.gemma4 import export as export_module
 from edge_assistant.gemma4 import folder
+from edge_assistant.gemma4.bundle import MANIFEST, Bundle
 from edge_assistant.gemma4.checkpoint import Checkpoint
 from edge_assistant.gemma4.export import export
 from edge_assistant.runtime import Prompting
@@ -130,7 +133,9 @@ def test_a_name_that_is_taken(copy: Path, tmp_path: Path) -> None:
     assert (tmp_path / "bundle" / "mine").read_text() == "keep"
 
 
-@pytest.mark.parametrize("wish", [{"decoder_bits": 5}, {"encoder_bits": 2}, {"table_bits": 16}, {"block": 48}])
+@pytest.mark.parametrize(
+    "wish", [{"decoder_bits": 5}, {"encoder_bits": 2}, {"table_bits": 16}, {"block": 48}, {"cache_bits": 16}]
+)
 def test_bits_nobody_has(copy: Path, tmp_path: Path, wish: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="cannot quantise"):
         export(copy, tmp_path / "bundle", **wish)  # type: ignore[arg-type]
@@ -141,7 +146,7 @@ def test_bits_nobody_has(copy: Path, tmp_path: Path, wish: dict[str, int]) -> No
 def test_a_failure_leaves_nothing(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, fault: BaseException
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise fault
 
     monkeypatch.setattr(folder if step == "settle" else export_module, step, fail)
@@ -182,6 +187,33 @@ def test_prompting_and_quantisation_are_kept(checkpoint: Path, tmp_path: Path) -
     assert manifest.prompting == wish
     assert (manifest.quantisation.decoder_bits, manifest.quantisation.encoder_bits, manifest.quantisation.block) == (8, 8, 64)
     assert manifest.embed.bits == 4
+
+
+@pytest.mark.parametrize(
+    ("decoder_bits", "wish", "found"), [(4, None, 8), (4, 32, 32), (8, None, 32), (8, 8, 8), (None, None, 32)]
+)
+def test_a_cache_has_8_bits_beside_weights_of_4_or_where_it_is_asked_for(
+    checkpoint: Path, tmp_path: Path, decoder_bits: int | None, wish: int | None, found: int
+) -> None:
+    bundle = export(checkpoint, tmp_path / "b", decoder_bits=decoder_bits, cache_bits=wish)
+    assert bundle.manifest.quantisation.cache_bits == found
+    written = json.loads((bundle.folder / MANIFEST).read_text())
+    assert written["format"] == (3 if found == 8 else 1)
+    assert ("cache_bits" in written["quantisation"]) == (found == 8)  # a bundle without is as it was
+    assert Bundle.open(bundle.folder).manifest == bundle.manifest
+    types = {node.name: node.type for node in onnxruntime.InferenceSession(bundle.path("upper.onnx")).get_inputs()}
+    assert (types["key.full"], types["value.sliding"]) == (("tensor(int8)",) if found == 8 else ("tensor(float)",)) * 2
+    assert ("key_scale.full" in types) == (found == 8)
+
+
+def test_the_command_line_knows_the_cache(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, options, found in (("a", [], 8), ("b", ["--cache-bits", "32"], 32), ("c", ["--bits", "8"], 32)):
+        assert main(["export", str(checkpoint), str(tmp_path / name), *options]) == 0
+        assert Bundle.open(tmp_path / name).manifest.quantisation.cache_bits == found
+    with pytest.raises(SystemExit) as left:
+        main(["export", str(checkpoint), str(tmp_path / "d"), "--cache-bits", "16"])
+    assert left.value.code == 2
+    assert "invalid choice: 16" in capsys.readouterr().err
 
 
 def test_memory_does_not_grow_with_the_checkpoint(tmp_path: Path) -> None:

@@ -35,10 +35,14 @@ def answer(session: OnnxSession, sampling: Sampling = GREEDY) -> list[Token]:
 def keys_of(session: OnnxSession) -> list[np.ndarray]:
     """Every key and value held, whatever lies beyond the end."""
     held, n = [], session.position
-    for name, array in session._cache.rows().items():
-        rows = array.swapaxes(2, 3) if name.startswith("value") else array
-        held.append(rows.swapaxes(0, 1).reshape(rows.shape[1], -1, rows.shape[3])[:, :n].copy())
+    for part in itertools.chain(*session._cache.parts):
+        held.append(np.concatenate([part.tokens(i) for i in range(len(part.array))], axis=1)[:, :n].copy())
     return held
+
+
+def near(model: OnnxModel, floats: float = 5e-3) -> float:
+    """How far logits may be off where products round otherwise. With 8 bits, what lies between two codes may become either."""
+    return floats if model.bundle.manifest.quantisation.cache_bits == 32 else 0.1
 
 
 def same(a: OnnxSession, b: OnnxSession) -> bool:
@@ -143,7 +147,9 @@ def test_a_turn_moves_to_an_earlier_place_as_if_it_had_always_been_there(model: 
     for stretch in kept:
         moved.paste(stretch)
     assert moved.position == plain.position
-    assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(keys_of(moved), keys_of(plain), strict=True))
+    for a, b in zip(keys_of(moved), keys_of(plain), strict=True):
+        most = 2 if a.dtype == np.int8 else near(model, 1e-5)
+        assert np.allclose(a.astype(np.float32), b, rtol=1e-5, atol=most)
     assert [token.id for token in answer(moved)] == [token.id for token in answer(plain)]
     with pytest.raises(ValueError, match="in part"):  # it still knows where the clips lie
         moved.copy(begin, begin + 20)
@@ -151,7 +157,7 @@ def test_a_turn_moves_to_an_earlier_place_as_if_it_had_always_been_there(model: 
     moved.cut(begin)
     moved.paste(copied)
     assert moved.position == plain.position
-    assert np.allclose(moved.logits(), plain.logits(), atol=1e-4)
+    assert np.allclose(moved.logits(), plain.logits(), atol=near(model, 1e-4))
 
 
 def test_a_clip_is_copied_whole_or_not_at_all(model: OnnxModel) -> None:
@@ -172,7 +178,8 @@ def test_nothing_of_a_forgotten_branch_comes_back(session: OnnxSession) -> None:
     session.cut(mark)
     first = answer(session)
     session.cut(mark + 3)  # where the forgotten text ended
-    assert answer(session, Sampling(max_tokens=9)) == first[3:]
+    again = answer(session, Sampling(max_tokens=9))
+    assert [(token.id, token.probability) for token in again] == [(token.id, token.probability) for token in first[3:]]
 
 
 def test_many_looks_forget_old_places_but_not_the_beginning(model: OnnxModel) -> None:
@@ -227,7 +234,7 @@ def test_prefill_in_pieces_of_any_size_agrees(model: OnnxModel) -> None:
     whole.feed_ids(ids)
     for begin in range(0, len(ids), 7):
         pieces.feed_ids(ids[begin : begin + 7])
-    assert np.abs(whole.logits() - pieces.logits()).max() < 5e-3
+    assert np.abs(whole.logits() - pieces.logits()).max() < near(model)
     assert [t.id for t in answer(whole)] == [t.id for t in answer(pieces)]
 
 
@@ -376,25 +383,25 @@ def test_a_prefix_is_text(session: OnnxSession, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("chunk", [4, 5, 12, 25])
-def test_larger_chunks_say_the_same(bundle: Path, model: OnnxModel, chunk: int) -> None:
-    expected, other = start(model.session(512)), start(OnnxModel.open(bundle, chunk=chunk).session(512))
+def test_larger_chunks_say_the_same(model: OnnxModel, chunk: int) -> None:
+    expected, other = start(model.session(512)), start(OnnxModel.open(model.bundle.folder, chunk=chunk).session(512))
     for session in (expected, other):
         session.feed_audio(PCM)
         session.end_audio()
-    assert np.abs(expected.logits() - other.logits()).max() < 5e-3
+    assert np.abs(expected.logits() - other.logits()).max() < near(model)
 
 
 @pytest.mark.parametrize("how", [{"threads": 2}, {"threads": 2, "spin": True}])
-def test_threads_change_nothing(bundle: Path, model: OnnxModel, how: dict[str, bool]) -> None:
-    expected, other = model.session(64), OnnxModel.open(bundle, **how).session(64)  # type: ignore[arg-type]
+def test_threads_change_nothing(model: OnnxModel, how: dict[str, bool]) -> None:
+    expected, other = model.session(64), OnnxModel.open(model.bundle.folder, **how).session(64)  # type: ignore[arg-type]
     for session in (expected, other):
         session.feed_text("<bos>hello there, " + TAIL)
-    assert np.abs(expected.logits() - other.logits()).max() < 5e-3
+    assert np.abs(expected.logits() - other.logits()).max() < near(model)
 
 
-@pytest.mark.parametrize("bits", [8, 4])
-def test_quantised_bundles_hear_and_answer(checkpoint: Path, tmp_path: Path, bits: int) -> None:
-    export(checkpoint, tmp_path / "b", decoder_bits=bits, table_bits=bits)
+@pytest.mark.parametrize(("bits", "cache_bits"), [(8, 32), (8, 8), (4, 32), (4, 8)])
+def test_quantised_bundles_hear_and_answer(checkpoint: Path, tmp_path: Path, bits: int, cache_bits: int) -> None:
+    export(checkpoint, tmp_path / "b", decoder_bits=bits, table_bits=bits, cache_bits=cache_bits)
     model = OnnxModel.open(tmp_path / "b", threads=2, spin=True)
     sessions = [start(model.session(512)) for _ in range(2)]
     for session, size in zip(sessions, (16_000, 777), strict=True):

@@ -39,7 +39,7 @@ def logits(bundle: Path) -> Any:
 
 def test_every_quantised_weight_is_counted_and_rounding_can_be_left_out(tmp_path: Path) -> None:
     pair = make_pair(tmp_path / "pair")
-    bundle = export(pair.decoder, tmp_path / "bundle", progress=False).folder
+    bundle = export(pair.decoder, tmp_path / "bundle", cache_bits=32, progress=False).folder
     names = ("proj.weight", "per_layer_projection.weight", "per_layer_input_gate.weight", "per_layer_model_projection.weight")
     matrices = [value.size for name, value in pair.restored.items() if "language_model" in name and name.endswith(names)]
     head = pair.restored["model.language_model.embed_tokens.weight"].size

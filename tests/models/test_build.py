@@ -67,7 +67,7 @@ def again(models: Path, checkpoint: Path, reference: dict[str, bytes]) -> None:
 def interrupted(monkeypatch: pytest.MonkeyPatch, checkpoint: Path, *options: str) -> None:
     """Stopped with the first five files finished."""
 
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -81,7 +81,9 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     for name in ("build_encoder", "build_lower", "build_upper"):
         real = getattr(export_module, name)
-        monkeypatch.setattr(export_module, name, lambda *args, real=real, name=name: (names.append(name), real(*args)))
+        monkeypatch.setattr(
+            export_module, name, lambda *args, real=real, name=name, **how: (names.append(name), real(*args, **how))
+        )
     return names
 
 
@@ -139,10 +141,10 @@ def test_what_is_finished_counts_only_for_the_same_thing(  # noqa: PLR0917
 def test_two_at_once(models: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     real, lines = export_module.build_upper, []
 
-    def meanwhile(*args: object) -> None:
+    def meanwhile(*args: object, **how: object) -> None:
         monkeypatch.setattr(export_module, "build_upper", real)
         lines.append(refused(capsys, "build", str(checkpoint), "--name", "e2b"))
-        real(*args)  # type: ignore[arg-type]
+        real(*args, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(export_module, "build_upper", meanwhile)
     assert main(["models", "build", str(checkpoint), "--name", "e2b"]) == 0

@@ -193,7 +193,7 @@ class Prover:
         if not (folder / "bundle").exists():
             shutil.rmtree(folder, ignore_errors=True)
             fullsize.write_pair(folder / "pair", TEXT, FILES[name])
-            export(folder / "pair" / "gemma-4-q4_0.gguf", folder / "bundle")
+            export(folder / "pair" / "gemma-4-q4_0.gguf", folder / "bundle", cache_bits=32)  # products with weights alone
         return folder
 
     def emulate(self, what: str, folder: Path, command: list[str], environment: dict[str, str] | None = None) -> list[Phase]:

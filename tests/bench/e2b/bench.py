@@ -2,7 +2,8 @@
 
 Random weights of E2B's real dimensions, in 4 bits on both sides; `docs/benchmarks.md` says what is measured and what it showed.
 The sides take turns at every measurement, so that what else the machine does meets both. About half an hour, 10 GB of disk.
-With --drafted ours alone, beside itself without a drafter (`drafting.py`).
+With --drafted ours alone, beside itself without a drafter (`drafting.py`); with --context ours alone, beside itself with a cache
+in float32 (`context.py`).
 """
 
 import argparse
@@ -162,6 +163,15 @@ def measure_drafting(work: Path, options: argparse.Namespace) -> None:
         show_drafting(found, Console(width=None if sys.stdout.isatty() else 130))
 
 
+def measure_context(work: Path, options: argparse.Namespace) -> None:
+    """Both caches over the same weights, in one process."""
+    for block in options.blocks:
+        coded = weights.make_bundle(work / f"bundle-{block}-cache8", block, cache_bits=8)
+        floats = weights.with_cache(coded, work / f"bundle-{block}-cache32", 32)
+        more = [*map(str, options.threads), *(["--prepared"] if options.prepared else [])]
+        subprocess.run([sys.executable, HERE / "context.py", floats, coded, "--threads", *more], check=True)
+
+
 def show_drafting(found: dict[str, Any], console: Console) -> None:
     table = Table(title="A drafter at E2B's shape, random weights, 4 bits")
     for heading in ("", "context", "ms", "as many single rows", "tokens a pass to break even"):
@@ -215,6 +225,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--drafted", action="store_true", help="what a drafter costs, and what it has to bring, instead of all else"
     )
+    parser.add_argument(
+        "--context", action="store_true", help="what a long conversation costs with keys and values in 8 and in 32 bits, alone"
+    )
     parser.add_argument("--prepared", action="store_true", help="with weights packed beforehand, mapped from files (4 GB more)")
     parser.add_argument("--json", action="store_true", help="figures as JSON on stdout")
     return parser.parse_args()
@@ -226,6 +239,9 @@ def main() -> None:
     talk.print(f"models and environment in {work}")
     if options.drafted:
         measure_drafting(work, options)
+        return
+    if options.context:
+        measure_context(work, options)
         return
     bundles = {f"block {block}": weights.make_bundle(work / f"bundle-{block}", block) for block in options.blocks}
     packed: dict[str, list[str]] = {name: [] for name in bundles}

@@ -5,6 +5,7 @@ draft step, passes of two to five rows, and from both how many tokens a pass mus
 whole answers with and without. The weights are random and guess nothing right: the last is the worst that can happen.
 """
 
+import itertools
 import json
 import sys
 from collections.abc import Callable
@@ -34,9 +35,10 @@ class Bench:
         self.model = OnnxModel.open(bundle, threads=threads, spin=threads > 1, prepared=prepared)
         config, text = self.model.bundle.drafter, self.model.config.text
         assert config
+        manifest = self.model.bundle.manifest
         path = (prepared or bundle) / "drafter.onnx"
         self.drafter = Drafter(config, text, path, Threads(threads, threads > 1))
-        self.alike = rows_alike(self.model.decoder, text, self.model.bundle.manifest.blocks, MOST)
+        self.alike = rows_alike(self.model.decoder, text, manifest.blocks, MOST, manifest.quantisation.cache_bits)
         random = np.random.default_rng(0)
         self.embeds = random.standard_normal((MOST, text.hidden), np.float32)
         self.ple_rows = random.standard_normal((MOST, len(text.layers) * text.ple), np.float32)
@@ -45,8 +47,8 @@ class Bench:
         """Its cache is filled with noise: times do not depend on it."""
         session, random = self.model.session(CAPACITY), np.random.default_rng(context)
         cache = session._cache
-        for array in (*cache.keys, *cache.values):
-            array[:] = random.standard_normal(array.shape, np.float32)
+        for part in itertools.chain(*cache.parts):
+            part.array[:] = (50 * random.standard_normal(part.array.shape, np.float32)).astype(part.array.dtype)
         cache.cut(context)
         session._ids = tokens(context, context)
         session.feed_ids(tokens(FED, 0))
