@@ -70,7 +70,7 @@ def add_making(parser: argparse.ArgumentParser) -> None:
         "--cache-bits",
         type=int,
         choices=[8, 32],
-        help="keys and values of the conversation; of 8 a quarter is to be read at every token (8 with --bits 4, else 32)",
+        help="bits of the conversation's keys and values; with 8 each token reads a quarter (8 with --bits 4, else 32)",
     )
     parser.add_argument(
         "--no-system", action="store_true", help="the model has its tools trained in and wants no system turn (as pocket)"

@@ -1232,25 +1232,6 @@ def dress(rng: random.Random, text: str, imperative: bool) -> str:
     return text
 
 
-@dataclass(frozen=True)
-class Wordings:
-    """What is drawn from: all wordings that training has (LATER's too), those of the first sets, or those held out."""
-
-    unseen: bool = False
-    later: bool = False
-
-    def phrase(
-        self, rng: random.Random, kind: str, do: tuple[str, ...], say: tuple[str, ...], held: tuple[str, ...]
-    ) -> tuple[str, bool]:
-        """Return a wording and whether it is an imperative."""
-        if self.unseen:
-            return rng.choice(held), False
-        if self.later:
-            do, say = do + LATER[kind][0], say + LATER[kind][1]
-        text = rng.choice(do + say)
-        return text, text in do
-
-
 def duration(rng: random.Random) -> tuple[str, str, dict[str, int]]:
     """Return a duration as a noun ("five minutes"), as an adjective ("five minute") and as arguments."""
     unit = rng.choice(("second", "minute", "minute", "hour"))
@@ -1288,16 +1269,25 @@ def request(rng: random.Random, unseen: bool = False, intent: str | None = None,
 
     `unseen` takes the wordings that are held out of training, `later` LATER's among the others.
     """
-    wordings = Wordings(unseen, later)
     kind = intent or rng.choice(
         [*INTENTS, REPEAT, *["timer"] * 10, *["brightness"] * 5, *["volume"] * 5, *["alarm"] * 5, *["add_time"] * 3]
     )
+
+    def phrase(do: tuple[str, ...], say: tuple[str, ...], held: tuple[str, ...]) -> tuple[str, bool]:
+        """Return a wording and whether it is an imperative."""
+        if unseen:
+            return rng.choice(held), False
+        if later:
+            do, say = do + LATER[kind][0], say + LATER[kind][1]
+        text = rng.choice(do + say)
+        return text, text in do
+
     if kind in INTENTS:
         known = INTENTS[kind]
-        text, imperative = wordings.phrase(rng, kind, known.do, known.say, known.held)
+        text, imperative = phrase(known.do, known.say, known.held)
         return Utterance(kind, text if unseen else dress(rng, text, imperative), known.answer, not unseen)
     if kind == "timer":
-        text, imperative = wordings.phrase(rng, kind, TIMER_DO, TIMER_SAY, TIMER_HELD)
+        text, imperative = phrase(TIMER_DO, TIMER_SAY, TIMER_HELD)
         noun, adjective, arguments = duration(rng)
         if rng.random() < 0.15:
             if "{d}" in text:
@@ -1307,12 +1297,12 @@ def request(rng: random.Random, unseen: bool = False, intent: str | None = None,
         text = text.format(d=noun, s=adjective)
         return Utterance(kind, text if unseen else dress(rng, text, imperative), call("set_timer", **arguments), not unseen)
     if kind == "add_time":
-        text, imperative = wordings.phrase(rng, kind, MORE_DO, MORE_SAY, MORE_HELD)
+        text, imperative = phrase(MORE_DO, MORE_SAY, MORE_HELD)
         noun, _, arguments = duration(rng)
         text = text.format(d=noun)
         return Utterance(kind, text if unseen else dress(rng, text, imperative), call("add_time", **arguments), not unseen)
     if kind == "alarm":
-        text, imperative = wordings.phrase(rng, kind, ALARM_DO, ALARM_SAY, ALARM_HELD)
+        text, imperative = phrase(ALARM_DO, ALARM_SAY, ALARM_HELD)
         said, arguments = hour_of_day(rng)
         text = text.format(t=said)
         return Utterance(kind, text if unseen else dress(rng, text, imperative), call("set_alarm", **arguments), not unseen)
@@ -1322,7 +1312,7 @@ def request(rng: random.Random, unseen: bool = False, intent: str | None = None,
         if kind == "brightness"
         else (VOLUME_DO, VOLUME_SAY, VOLUME_HELD, VOLUME_WORDS, "set_volume", "percent")
     )
-    text, imperative = wordings.phrase(rng, kind, do, say, held)
+    text, imperative = phrase(do, say, held)
     if not unseen and rng.random() < 0.1:
         text, number = rng.choice(sorted(words.items()))
         imperative = text.startswith(("set", "turn", "dim", "mute"))
