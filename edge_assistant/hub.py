@@ -75,6 +75,20 @@ def listing(repository: str, revision: str | None = None) -> Listing:
     return Listing(repository, info.sha or "main", tuple(files))
 
 
+def keep_listed(listing: Listing, folder: Path) -> None:
+    """Remove from a folder of fetched files those that are not this commit's: an earlier try may have been of another one."""
+    stamp = folder.with_name(f".{folder.name}.commit")
+    if stamp.exists() and stamp.read_text() == listing.commit:
+        return
+    growing = {_partial(folder, file) for file in listing.files}
+    files = {folder / file.name: file for file in listing.files}
+    for path in set(folder.iterdir()) - growing:
+        file = files.get(path)
+        if file is None or _size(path) != file.bytes or _hash(path, file) != file.hash:
+            path.unlink()
+    stamp.write_text(listing.commit)
+
+
 def missing(listing: Listing, names: list[str], folder: Path) -> int:
     """Bytes that `download` would still fetch."""
     files = {file.name: file for file in listing.files}

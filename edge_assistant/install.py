@@ -74,6 +74,7 @@ def fetch(
     def begin(repository: str, revision: str | None, folder: Path, choose: _Choose, *settings: str) -> _Weights:
         listing = hub.listing(repository, revision)
         folder.mkdir(parents=True, exist_ok=True)
+        hub.keep_listed(listing, folder)
         there = [file.name for file in listing.files]
         hub.download(listing, [file for file in settings if file in there], folder, progress=progress)
         return _Weights(listing, choose(folder, there, repository), folder)

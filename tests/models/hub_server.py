@@ -23,6 +23,7 @@ class Hub:
 
     repositories: dict[str, Path]
     address: str = ""
+    commit: str = COMMIT
     status: Callable[[str], int] = lambda _: 200
     """Of an answer, by its path."""
     error: str = ""
@@ -44,7 +45,7 @@ class Hub:
             if len(body) >= LARGE:
                 file["lfs"] = {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 130}
             files.append(file)
-        return {"id": repository, "modelId": repository, "sha": COMMIT, "siblings": files, "tags": []}
+        return {"id": repository, "modelId": repository, "sha": self.commit, "siblings": files, "tags": []}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -65,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, json.dumps(hub.listing(found[1])).encode(), {"Content-Type": "application/json"})
             else:
                 self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
-        elif found := re.fullmatch(rf"/([^/]+/[^/]+)/resolve/{COMMIT}/([^/]+)", path):
+        elif found := re.fullmatch(rf"/([^/]+/[^/]+)/resolve/{hub.commit}/([^/]+)", path):
             self._file(found[2], hub.alter(found[2], (hub.repositories[found[1]] / found[2]).read_bytes()))
         else:
             self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"})

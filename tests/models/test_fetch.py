@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hub_server import COMMIT, REPOSITORY, Hub
 from installing import content, refused, start, tree
+from shapes import Shape, make_checkpoint
 
 from edge_assistant import hub as hub_module
 from edge_assistant import install
@@ -101,6 +102,31 @@ def test_stopped_and_run_again_it_goes_on(
     assert body // 2 - 1000 < int(fetched[0][1].removeprefix("bytes=").rstrip("-")) <= body // 2
     assert fetched[1][1] == ""
     assert content(models / "e2b") == reference
+
+
+def test_stopped_and_the_branch_moved_on(
+    hub: Hub, models: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What had arrived and is another file now goes; what stayed the same stays, and goes on where it was."""
+    other_half = (checkpoint / WEIGHTS.replace("00001-", "00002-", 1)).stat().st_size
+    hub.cut = lambda size: size // 2 if size == other_half else 0 if size in range(100_000, other_half) else None
+    refused(capsys, "fetch", "e2b")
+    kept = models / ".e2b.fetch" / "gemma-4-E2B-it"
+    (kept / "of-the-commit-before.safetensors").write_bytes(b"stale")
+    after = shutil.copytree(checkpoint, tmp_path / "gemma-4-E2B-it")
+    other = make_checkpoint(tmp_path / "other", Shape(shards=2, dtype="BF16"), 8)
+    shutil.copy(other / WEIGHTS, after / WEIGHTS)
+    hub.repositories, hub.commit, hub.cut = {REPOSITORY: after}, "d" * 40, lambda _: None
+    hub.asked.clear()
+    assert main(["models", "fetch", "e2b", "--keep"]) == 0
+    fetched = {path.rpartition("/")[2]: wanted for path, wanted, _ in hub.asked if "resolve" in path}
+    assert fetched.keys() == {WEIGHTS, WEIGHTS.replace("00001-", "00002-", 1)}
+    assert fetched.pop(WEIGHTS) == ""
+    assert all(wanted.startswith("bytes=") for wanted in fetched.values())
+    (after / "README.md").unlink()
+    assert content(kept) == content(after)
+    assert main(["models", "build", str(after), "--name", "other"]) == 0
+    assert content(models / "e2b") == content(models / "other")
 
 
 def test_killed_while_fetching(hub: Hub, models: Path, reference: dict[str, bytes]) -> None:
