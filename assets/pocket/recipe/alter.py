@@ -47,10 +47,10 @@ def padded(values: Tensor, multiple: int) -> Tensor:
     return F.pad(values, (0, 0, 0, -values.shape[1] % multiple), value=math.log(FLOOR))
 
 
-def another_pace(values: Tensor, frames: Tensor, most: int, share: float = 0.5) -> tuple[Tensor, Tensor]:
+def another_pace(values: Tensor, frames: Tensor, most: int, reach: float, share: float = 0.5) -> tuple[Tensor, Tensor]:
     """Stretch or squeeze a third of a clip at a time; lengths stay multiples of four and at most `most`."""
     clips, size, bins = values.shape
-    paces = torch.where(some(share, clips, 1), uniform(0.82, 1.2, clips, 3), torch.ones(clips, 3))
+    paces = torch.where(some(share, clips, 1), uniform(1 - 0.18 * reach, 1 + 0.2 * reach, clips, 3), torch.ones(clips, 3))
     ends = torch.cumsum(paces, 1) / 3 * frames[:, None]
     made = (ends[:, 2].long() // 4 * 4).clamp(4, most)
     at = torch.arange(int(made.max()))[None].float()
@@ -67,10 +67,11 @@ def another_pace(values: Tensor, frames: Tensor, most: int, share: float = 0.5) 
     return take(low) * (1 - part) + take(low + 1) * part, made
 
 
-def another_throat(values: Tensor) -> Tensor:
+def another_throat(values: Tensor, reach: float) -> Tensor:
     """Move each formant's region by its own measure, and blur the harmonics of a part of the clips."""
     clips, _, bins = values.shape
-    knots = torch.linspace(0, bins - 1, 5) * uniform(0.88, 1.13, clips, 1) + uniform(-3, 3, clips, 5)
+    knots = torch.linspace(0, bins - 1, 5) * uniform(1 - 0.12 * reach, 1 + 0.13 * reach, clips, 1)
+    knots = knots + uniform(-3 * reach, 3 * reach, clips, 5)
     source = torch.where(some(0.8, clips, 1), between(knots, bins), torch.arange(bins).float()).clamp(0, bins - 1)
     low = source.long().clamp(max=bins - 2)
     part = source - low
@@ -78,7 +79,7 @@ def another_throat(values: Tensor) -> Tensor:
     weights.scatter_(2, low[..., None], (1 - part)[..., None])
     weights.scatter_(2, low[..., None] + 1, part[..., None])
     blurred = (weights + weights.roll(1, 1) + weights.roll(-1, 1)) / 3
-    weights = torch.where(some(0.25, clips, 1, 1), blurred, weights)
+    weights = torch.where(some(0.25 * reach, clips, 1, 1), blurred, weights)
     return values @ weights.transpose(1, 2)
 
 
@@ -90,17 +91,17 @@ def another_microphone(values: Tensor) -> Tensor:
     return torch.log((values.exp() - FLOOR).clamp(min=0) * gains.exp()[:, None] + FLOOR)
 
 
-def lose(values: Tensor, frames: Tensor) -> Tensor:
+def lose(values: Tensor, frames: Tensor, reach: float) -> Tensor:
     """Lose two bands of bins and a moment or two."""
     clips, size, bins = values.shape
     at = torch.arange(bins)
     for _ in range(2):
-        start, width = uniform(0, bins, clips, 1), uniform(0, 14, clips, 1)
+        start, width = uniform(0, bins, clips, 1), uniform(0, 14 * reach, clips, 1)
         hidden = (at >= start) & (at < start + width)
         values = torch.where(hidden[:, None], values.mean((1, 2), keepdim=True), values)
     at = torch.arange(size)
     for share in (0.5, 0.3):
-        start, width = torch.rand(clips, 1) * frames[:, None], uniform(0, 10, clips, 1) * some(share, clips, 1)
+        start, width = torch.rand(clips, 1) * frames[:, None], uniform(0, 10 * reach, clips, 1) * some(share, clips, 1)
         hidden = (at >= start) & (at < start + width)
         values = torch.where(hidden[:, :, None], values.amin((1, 2), keepdim=True), values)
     return values
@@ -115,8 +116,8 @@ class Noises:
         made = [mel_of(0.1 * speech.noise(6 * speech.RATE_HZ, source)) for _ in range(count)]
         self.pictures = torch.from_numpy(np.stack(made))
 
-    def mix(self, values: Tensor, frames: Tensor, share: float) -> Tensor:
-        """Into a share of the clips, noise, or a third of the time three to six other voices, at 0 to 20 dB.
+    def mix(self, values: Tensor, frames: Tensor, share: float, least_db: float) -> Tensor:
+        """Into a share of the clips, noise, or a third of the time three to six other voices, at least_db to 20 dB.
 
         Magnitudes add as those of independent sounds do.
         """
@@ -140,15 +141,18 @@ class Noises:
             noise[babble] = voices
         kept = inside[chosen][..., None]
         ratio = (power[chosen]).sum((1, 2)) / ((noise * kept).sum((1, 2)) + 1e-9)
-        noise = noise * (ratio * torch.exp(-2 * DB * uniform(0, 20, number)))[:, None, None]
+        noise = noise * (ratio * torch.exp(-2 * DB * uniform(least_db, 20, number)))[:, None, None]
         values = values.clone()
         values[chosen] = 0.5 * torch.log(torch.exp(2 * values[chosen]) + noise)
         return values
 
 
-def alter(mels: list[np.ndarray], noises: Noises, noisy: float, most: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return pictures [clips, frames, bins], the same before the noise, and lengths in frames, all multiples of four."""
+def alter(mels: list[np.ndarray], noises: Noises, noisy: float, most: int, reach: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return pictures [clips, frames, bins], the same before the noise, and lengths in frames, all multiples of four.
+
+    `reach`: how far each thing goes, from 0 to 1.
+    """
     frames = max(map(len, mels))
-    values, lengths = another_pace(*collate(mels, frames), most)
-    clean = lose(another_microphone(another_throat(values)), lengths)
-    return noises.mix(clean, lengths, noisy), clean, lengths
+    values, lengths = another_pace(*collate(mels, frames), most, reach)
+    clean = lose(another_microphone(another_throat(values, reach)), lengths, reach)
+    return noises.mix(clean, lengths, noisy, 12 * (1 - reach)), clean, lengths

@@ -494,17 +494,18 @@ def noise(samples: int, rng: np.random.Generator, voices: list[np.ndarray] | Non
     return (pcm / (np.std(pcm) + 1e-9)).astype(np.float32)
 
 
-def augment(clip: np.ndarray, rng: np.random.Generator, voices: list[np.ndarray], easy: bool = False) -> Pcm:
+def augment(clip: np.ndarray, rng: np.random.Generator, voices: list[np.ndarray], easy: bool = False, mild: bool = False) -> Pcm:
     """Return a clip (int16 [samples]) as another room, microphone, distance, noise and speaking rate would give it.
 
-    `easy` leaves out the room and all but the faintest noise: what a tower that knows nothing yet can learn from.
+    `easy` leaves out the room and all but the faintest noise: what a tower that knows nothing yet can learn from. `mild` is
+    for the end: half as many rooms, half of the change of speed, and noise that leaves the words audible.
     """
     pcm = clip.astype(np.float32) / 32768
     speech = np.abs(pcm).max() > 0.2
     if rng.random() < 0.6:  # tape speed: pitch, formants and tempo together
-        factor = rng.uniform(0.87, 1.15)
+        factor = rng.uniform(0.94, 1.07) if mild else rng.uniform(0.87, 1.15)
         pcm = np.interp(np.arange(int(len(pcm) / factor)) * factor, np.arange(len(pcm)), pcm).astype(np.float32)
-    if not easy and rng.random() < 0.55:  # a small room
+    if not easy and rng.random() < (0.28 if mild else 0.55):  # a small room
         t60_s = rng.uniform(0.05, 0.45)
         t = np.arange(int(RATE_HZ * t60_s)) / RATE_HZ
         room = rng.standard_normal(len(t)) * np.exp(-6.9 * t / t60_s) * rng.uniform(0.01, 0.12)
@@ -518,7 +519,7 @@ def augment(clip: np.ndarray, rng: np.random.Generator, voices: list[np.ndarray]
     lead, tail = int(RATE_HZ * 0.8 * rng.random() ** 1.3), int(RATE_HZ * (0.1 + 0.8 * rng.random() ** 1.6))
     power = float(np.sqrt((pcm**2).mean()))
     pcm = np.pad(pcm, (lead, tail))
-    snr_db = rng.uniform(30, 45) if easy else rng.uniform(-2, 15) if rng.random() < 0.4 else rng.uniform(15, 45)
+    snr_db = rng.uniform(30, 45) if easy else rng.uniform(7 if mild else -2, 15) if rng.random() < 0.4 else rng.uniform(15, 45)
     pcm = pcm + noise(len(pcm), rng, voices) * power * 10 ** (-snr_db / 20)
     if speech:  # a quiet clip is noise, and stays quiet
         pcm *= 10 ** (rng.uniform(-30, 0) / 20) / (np.abs(pcm).max() + 1e-6)
@@ -553,7 +554,7 @@ def features(args: argparse.Namespace) -> None:
                 continue
             clips = list(load(path))
             voices = [clip for clip, meta in clips if meta["text"]][:200] + voices[:400]
-            mels = [mel_of(augment(clip, rng, voices, args.easy)).astype(np.float16) for clip, _ in clips]
+            mels = [mel_of(augment(clip, rng, voices, args.easy, args.mild)).astype(np.float16) for clip, _ in clips]
             save(out, "mel", mels, [meta for _, meta in clips])
         print("copy", copy, "done", flush=True)
     if args.watch:
@@ -607,6 +608,7 @@ def main() -> None:
     command.add_argument("--first", type=int, default=0, help="number of the first copy")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--easy", action="store_true", help="hardly any noise, no rooms: for the first minutes of training")
+    command.add_argument("--mild", action="store_true", help="less of everything: for the last minutes")
     command.add_argument("--watch", action="store_true", help="go on when done, with the shards that have come since")
     args = parser.parse_args()
     args.run(args)

@@ -450,6 +450,29 @@ def averaged(weights: list[Tensor], average: list[Tensor]) -> Iterator[None]:
             weight.copy_(last)
 
 
+def make_optimizers(weights: list[Tensor], tables: list[Tensor], args: argparse.Namespace) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al. 2024) for the matrices between layers, AdamW for tables, convolutions, norms and, if asked, for all.
+
+    Muon's steps are scaled to be as large as AdamW's (Liu et al. 2025, arXiv:2502.16982), so one learning rate serves both.
+    """
+    apart = {id(table) for table in tables}
+    matrices = [w for w in weights if w.dim() == 2 and id(w) not in apart and not args.adam]
+    chosen = {id(matrix) for matrix in matrices}
+    others = [w for w in weights if id(w) not in chosen]
+    adam = torch.optim.AdamW(
+        [
+            {"params": [w for w in others if w.dim() > 1], "weight_decay": 0.02},
+            {"params": [w for w in others if w.dim() < 2], "weight_decay": 0},
+        ],
+        lr=args.lr,
+        betas=(0.9, 0.98),
+        fused=True,
+    )
+    if not matrices:
+        return [adam]
+    return [torch.optim.Muon(matrices, lr=args.lr, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"), adam]
+
+
 class Trainer:
     """A model in training and the clips so far."""
 
@@ -555,11 +578,13 @@ class Trainer:
                 rows.append(self.writer.conversation([(0, one.answer)]))
         return self.weighted_loss(rows)
 
-    def step(self, clips: list[Clip], joint: bool, number: int, log: dict[str, list[float]]) -> None:
+    def add_gradients(self, clips: list[Clip], joint: bool, number: int, log: dict[str, list[float]]) -> None:
         """Add the gradients of one batch."""
         talks = group(clips, self.pool.repeats, self.args.talks, self.rng) if joint else [[clip] for clip in clips]
         clips = [clip for talk in talks for clip in talk]
-        values, clean, frames = alter.alter([clip.mel for clip in clips], self.noises, self.args.noisy, LONGEST_FRAMES)
+        values, clean, frames = alter.alter(
+            [clip.mel for clip in clips], self.noises, self.args.noisy, LONGEST_FRAMES, self.args.reach
+        )
         tokens = (frames // 4).tolist()
         hidden = self.quick.tower(alter.padded(values, 4 * quick.CHUNK))
         loss = torch.zeros(())
@@ -579,60 +604,55 @@ class Trainer:
 
     @torch.no_grad()
     def listen(self, most: int) -> None:
-        """Run the tower once over at most so many clips of each kind, for `decode`."""
+        """Run the tower once over at most so many clips of each kind, altered and with noise, for `decode`."""
         self.model.eval()
         for kind, clips in self.pool.clips.items():
             order = sorted(self.rng.sample(clips, min(most, len(clips))), key=lambda clip: len(clip.mel))
             start = time.time()
             for at in range(0, len(order), 24):
                 part = order[at : at + 24]
-                values, _ = alter.collate([clip.mel for clip in part], max(len(clip.mel) for clip in part))
+                values, _, frames = alter.alter(
+                    [clip.mel for clip in part], self.noises, self.args.noisy, LONGEST_FRAMES, self.args.reach
+                )
                 hidden = self.quick.tower(alter.padded(values, 4 * quick.CHUNK))
-                for clip, row in zip(part, hidden, strict=True):
-                    self.cached[kind].append((clip, row[: clip.tokens].clone()))
+                for clip, row, size in zip(part, hidden, (frames // 4).tolist(), strict=True):
+                    self.cached[kind].append((clip, row[:size].clone()))
             print("listened to", len(order), kind, round(time.time() - start), "s", flush=True)
 
     def decode(self, minutes: float) -> None:
         """Train the decoder alone, on what `listen` kept: many times the steps of joint training."""
-        self.model.train()
-        inner = self.model.model
+        args, inner = self.args, self.model.model
         weights = [*inner.language_model.parameters(), *inner.embed_audio.parameters()]
-        optimizer = torch.optim.AdamW(weights, lr=self.args.lr, betas=(0.9, 0.98), weight_decay=0.02)
+        optimizers = make_optimizers(weights, self.tables(), args)
         pairs = [pair for kind in self.cached.values() for pair in kind]
         repeats = [pair for pair in pairs if pair[0].meta["intent"] == repertoire.REPEAT]
-        start = told = stored = time.time()
-        number, log = 0, defaultdict(list)
-        batches: list[list] = []
-        while (share := (time.time() - start) / (60 * minutes)) < 1:
+        batches: list[list[tuple[Clip, Tensor]]] = []
+
+        def step(number: int, log: dict[str, list[float]]) -> int:
             if not batches:
-                drawn = draw(self.cached, lambda pair: pair[0].shelf, 960, self.rng)
-                drawn.sort(key=lambda pair: pair[0].tokens)
-                batches = [drawn[at : at + self.args.rows] for at in range(0, len(drawn), self.args.rows)]
+                drawn = draw(self.cached, lambda pair: pair[0].shelf, 60 * args.rows, self.rng)
+                drawn.sort(key=lambda pair: len(pair[1]))
+                batches.extend(drawn[at : at + args.rows] for at in range(0, len(drawn), args.rows))
                 self.rng.shuffle(batches)
-            talks = group(batches.pop(), repeats, self.args.talks, self.rng)
+            batch = batches.pop()
+            talks = group(batch, repeats, args.talks, self.rng)
             heard = torch.cat([hidden for talk in talks for _, hidden in talk]).float()
             heard *= 1 + 0.1 * torch.randn_like(heard)
-            turns = [[(clip.tokens, clip.meta["answer"]) for clip, _ in talk] for talk in talks]
-            rows = [self.writer.conversation(talk) for talk in turns]
-            for group_ in optimizer.param_groups:
-                group_["lr"] = self.args.lr * self.rate(share)
+            rows = [self.writer.conversation([(len(hidden), clip.meta["answer"]) for clip, hidden in talk]) for talk in talks]
             loss = self.weighted_loss(rows, self.quick.soft_tokens(heard.to(self.quick.dtype)))
             log["answer"].append(loss.item())
             loss.backward()
             if number % 8 == 0:
                 (0.5 * self.text_loss()).backward()
-            torch.nn.utils.clip_grad_norm_(weights, 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            number += 1
-            if time.time() - told > 20:
-                told = time.time()
-                answer = round(float(np.mean(log["answer"][-60:])), 3)
-                print("decoder", number, round(told - start), "s", answer, flush=True)
-            if time.time() - stored > 60 * self.args.save_every:
-                stored = time.time()
-                self.store()
-        self.store()
+            return len(batch)
+
+        self.model.train()
+        self.descend("decoder", minutes, weights, optimizers, step)
+
+    def tables(self) -> list[Tensor]:
+        """Return the matrices that are tables: a row for each token or phoneme."""
+        text = self.model.model.language_model
+        return [text.embed_tokens.weight, text.embed_tokens_per_layer.weight, self.head.weight]
 
     def rate(self, share: float) -> float:
         """Return the learning rate at a share of the time, as a share of the highest."""
@@ -642,61 +662,65 @@ class Trainer:
         return args.floor + (1 - args.floor) * 0.5 * (1 + math.cos(math.pi * (share - args.warm) / (1 - args.warm)))
 
     def run(self, minutes: float, joint: bool) -> None:
-        args = self.args
+        """Train the tower alone on phonemes, or everything together."""
         parts = [self.model, self.head] if joint else [self.tower, self.head]
         weights = [w for part in parts for w in part.parameters() if w.requires_grad]
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": [w for w in weights if w.dim() > 1], "weight_decay": 0.02},
-                {"params": [w for w in weights if w.dim() < 2], "weight_decay": 0},
-            ],
-            lr=args.lr,
-            betas=(0.9, 0.98),
-            fused=True,
-        )
+        batches = self.pool.batches(self.args.frames, self.rng)
+        scanned = time.time()
+
+        def step(number: int, log: dict[str, list[float]]) -> int:
+            nonlocal scanned
+            if time.time() - scanned > 120:
+                scanned = time.time()
+                total = self.pool.refresh()
+                self.phonemes.learn({clip.meta["text"] for part in self.pool.clips.values() for clip in part})
+                print("clips", total, {kind: len(part) for kind, part in self.pool.clips.items()}, flush=True)
+            batch = next(batches)
+            self.add_gradients(batch, joint, number, log)
+            return len(batch)
+
         self.model.train()
+        self.descend("joint" if joint else "tower", minutes, weights, make_optimizers(weights, self.tables(), self.args), step)
+
+    def descend(
+        self,
+        name: str,
+        minutes: float,
+        weights: list[Tensor],
+        optimizers: list[torch.optim.Optimizer],
+        step: Callable[[int, dict[str, list[float]]], int],
+    ) -> None:
+        """Go on for so long; `step` adds a batch's gradients, logs its losses by name and returns how many clips it took."""
+        args = self.args
         average = [weight.detach().clone() for weight in weights]
-        start = told = stored = scanned = time.time()
+        start = told = stored = time.time()
         number = clips = 0
         log: dict[str, list[float]] = defaultdict(list)
-        for batch in self.pool.batches(args.frames, self.rng):
+        while True:
             now = time.time()
             share = (now - start) / (60 * minutes)
             if share >= 1 and args.peers == 1:
                 break
-            for group_ in optimizer.param_groups:
+            for group_ in (group_ for optimizer in optimizers for group_ in optimizer.param_groups):
                 group_["lr"] = args.lr * self.rate(min(share, 1.0))
-            self.step(batch, joint, number, log)
-            if args.peers > 1 and not share_gradients(weights, last=now - start > 60 * minutes):
+            clips += step(number, log)
+            if args.peers > 1 and not share_gradients(weights, last=share >= 1):
                 break
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            number, clips = number + 1, clips + len(batch)
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            number += 1
             torch._foreach_lerp_(average, [weight.detach() for weight in weights], 1 / min(number, args.horizon))
             if now - stored > 60 * args.save_every:
                 stored = now
                 with averaged(weights, average):
                     self.store()
-            if now - scanned > 120:
-                scanned = now
-                total = self.pool.refresh()
-                self.phonemes.learn({clip.meta["text"] for part in self.pool.clips.values() for clip in part})
-                print("clips", total, {kind: len(part) for kind, part in self.pool.clips.items()}, flush=True)
             if now - told > 20:
                 told = now
                 losses = {name: round(float(np.mean(values[-40:])), 3) for name, values in log.items()}
-                print(
-                    "joint" if joint else "tower",
-                    number,
-                    clips,
-                    "clips",
-                    round(now - start),
-                    "s",
-                    losses,
-                    f"lr {optimizer.param_groups[0]['lr']:.5f}",
-                    flush=True,
-                )
+                rate = optimizers[0].param_groups[0]["lr"]
+                print(name, number, clips, "clips", round(now - start), "s", losses, f"lr {rate:.5f}", flush=True)
         with averaged(weights, average):
             self.store()
 
@@ -734,10 +758,12 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.5, help="weight of the side loss in joint training")
     parser.add_argument("--talks", type=float, default=0.25, help="share of batches that are conversations of turns")
     parser.add_argument("--noisy", type=float, default=0.35, help="share of the clips that noise is mixed into, once more")
+    parser.add_argument("--reach", type=float, default=1.0, help="how far clips are altered each time, from 0 to 1")
     parser.add_argument("--noises", type=int, default=400, help="pictures of noise to mix from")
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--floor", type=float, default=0.02, help="last learning rate, as a share of the first")
     parser.add_argument("--warm", type=float, default=0.03, help="share of the time in which the learning rate rises")
+    parser.add_argument("--adam", action="store_true", help="AdamW for every weight, no Muon")
     parser.add_argument("--frames", type=int, default=10000, help="mel frames in a batch")
     parser.add_argument("--horizon", type=int, default=300, help="steps whose weights are averaged for the checkpoint")
     parser.add_argument("--save-every", type=float, default=3, help="minutes")

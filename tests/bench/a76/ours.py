@@ -22,7 +22,7 @@ def main() -> None:
     bundle, out = Path(sys.argv[1]), Path(sys.argv[2])
     prompt, tokens, seconds = (int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5]))
     ids = [1000 + 7919 * i % 20000 for i in range(prompt + tokens)]
-    session = OnnxModel.open(bundle).session(256)
+    session = OnnxModel.open(bundle).session(prompt + tokens + 256)
     place(0)
     session.feed_ids(ids[:prompt])
     logits = [session.logits()]

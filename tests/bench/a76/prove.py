@@ -8,6 +8,7 @@ instructions. What it shows, and fails where it does not:
 - every large product is done by dot-product instructions: they multiply as many pairs as the matrices have weights, each token;
 - each kernel rounds activations as its formula says (`rounding.py`), and nothing else is between it and the exact product;
 - the logits are as far from the exact ones, and from x86-64's, as such rounding explains;
+- keys and values in 8 bits are multiplied by dot-product instructions too, and take nothing from the logits after a long context;
 - instructions a token, beside llama.cpp's. Counts, not times: an emulator knows nothing of memory, which a Pi waits for most.
 
 Needs qemu-user (not -static: that takes no plugins), gcc, g++-aarch64-linux-gnu, cmake, ninja-build and mmdebstrap, or what they
@@ -72,6 +73,10 @@ FILES: dict[str, dict[str, Any]] = {
 }
 """Every matrix of the decoder in Q4_0, or with the head in Q6_K and one matrix in BF16."""
 PROMPT, TOKENS, SECONDS = 16, 16, 0.65
+LONG, AFTER = 1024, 4
+"""Tokens of the context that shows what the cache costs, and tokens decoded after it."""
+CACHES = {32: "bundle", 8: "bundle-cache8"}
+"""Bits of keys and values, and the folder of the bundle that has them so."""
 ROUNDED = {"x86-64": dict.fromkeys(rounding.KINDS, "blocks"), "a76": dict.fromkeys(rounding.KINDS, "blocks") | {"4 bits": "rows"}}
 """How each processor's kernels round."""
 SAME = 1e-4
@@ -123,8 +128,8 @@ class Prover:
         self.root, self.packages, self.plugin = work / "root", work / "packages", work / "count.so"
         self.peer = peer or work / "peer"
 
-    def prepare(self) -> None:
-        """What is there already is taken as it is."""
+    def prepare(self, peer: bool) -> None:
+        """What is there already is taken as it is; llama.cpp is compiled where it is wanted."""
         if not self.base.exists():
             include = "--include=python3"
             run("mmdebstrap", "--quiet", "--architectures=arm64", "--variant=apt", include, "trixie", str(self.base))
@@ -139,10 +144,17 @@ class Prover:
             lock = ["--no-deps", "--requirement", str(ROOT / "deploy-pi" / "locks" / "trixie.txt")]
             run(
                 *(sys.executable, "-m", "pip", "install", "--quiet", "--target", str(self.packages)),
-                *("--only-binary=:all:", "--python-version=3.13", "--platform=manylinux2014_aarch64", *tags, *lock),
+                *(
+                    "--only-binary=:all:",
+                    "--ignore-requires-python",
+                    "--python-version=3.13",
+                    "--platform=manylinux2014_aarch64",
+                    *tags,
+                    *lock,
+                ),
             )
         run("gcc", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-o", str(self.plugin), str(HERE / "count.c"))
-        if not self.peer.exists():
+        if peer and not self.peer.exists():
             self._compile_peer()
 
     def _compile_peer(self) -> None:
@@ -193,7 +205,18 @@ class Prover:
         if not (folder / "bundle").exists():
             shutil.rmtree(folder, ignore_errors=True)
             fullsize.write_pair(folder / "pair", TEXT, FILES[name])
-            export(folder / "pair" / "gemma-4-q4_0.gguf", folder / "bundle", cache_bits=32)  # products with weights alone
+            self._export(folder, 32)  # products with weights alone
+        return folder
+
+    @staticmethod
+    def _export(folder: Path, cache_bits: int) -> None:
+        export(folder / "pair" / "gemma-4-q4_0.gguf", folder / CACHES[cache_bits], cache_bits=cache_bits)
+
+    def make_cached(self, name: str) -> Path:
+        """The same with a second bundle, whose cache is in 8 bits."""
+        folder = self.make(name)
+        if not (folder / CACHES[8]).exists():
+            self._export(folder, 8)
         return folder
 
     def emulate(self, what: str, folder: Path, command: list[str], environment: dict[str, str] | None = None) -> list[Phase]:
@@ -208,14 +231,11 @@ class Prover:
     def _packages(self) -> dict[str, str]:
         return {"PYTHONPATH": f"{ROOT}:{self.packages}", "PYTHONDONTWRITEBYTECODE": "1"}
 
-    def ours(self, folder: Path) -> Run:
-        found = self.emulate(
-            "ours",
-            folder,
-            [str(self.root / "usr/bin/python3.13"), *self._job(folder / "bundle", folder / "a76.npz")],
-            self._packages,
-        )
-        with np.load(folder / "a76.npz") as file:
+    def ours(self, folder: Path, bundle: str = CACHES[32], prompt: int = PROMPT, tokens: int = TOKENS) -> Run:
+        out = folder / "a76.npz"
+        job = self._job(folder / bundle, out, prompt, tokens)
+        found = self.emulate("ours", folder, [str(self.root / "usr/bin/python3.13"), *job], self._packages)
+        with np.load(out) as file:
             return Run(found[0], mean(found[1:-1]), found[-1], file["logits"], int(file["soft"]))
 
     def kernels(self) -> dict[str, dict[str, dict[str, float]]]:
@@ -227,16 +247,16 @@ class Prover:
             found[name] = json.loads(out.read_text())
         return found
 
-    def here(self, bundle: Path) -> Any:
+    def here(self, bundle: Path, prompt: int = PROMPT, tokens: int = TOKENS) -> Any:
         """The logits of this machine's own processor."""
         out = bundle.with_suffix(".npz")
-        run(sys.executable, *self._job(bundle, out))
+        run(sys.executable, *self._job(bundle, out, prompt, tokens))
         with np.load(out) as file:
             return file["logits"]
 
     @staticmethod
-    def _job(bundle: Path, out: Path) -> list[str]:
-        return [str(HERE / "ours.py"), str(bundle), str(out), str(PROMPT), str(TOKENS), str(SECONDS)]
+    def _job(bundle: Path, out: Path, prompt: int, tokens: int) -> list[str]:
+        return [str(HERE / "ours.py"), str(bundle), str(out), str(prompt), str(tokens), str(SECONDS)]
 
     def llama(self, folder: Path) -> Run:
         out = folder / "llama.logits"
@@ -292,6 +312,46 @@ def prove(prover: Prover, name: str) -> dict[str, Any]:
     }
 
 
+def attention_pairs(context: int) -> int:
+    """Pairs that a token multiplies with a cache in 8 bits: two digits, with each key and each value that it sees."""
+    seen = {
+        shape.SLIDING: (min(context, TEXT["sliding_window"]), TEXT["head_dim"]),
+        shape.FULL: (context, TEXT["global_head_dim"]),
+    }
+    rows = 2 * TEXT["num_attention_heads"]
+    return sum(2 * rows * tokens * size for tokens, size in (seen[kind] for kind in TEXT["layer_types"]))
+
+
+def prove_cache(prover: Prover) -> dict[str, Any]:
+    """Keys and values in floats and in 8 bits, after a short context and a long one."""
+    folder = prover.make_cached("4 bits")
+    short = {bits: prover.ours(folder, bundle) for bits, bundle in CACHES.items()}
+    long = {bits: prover.ours(folder, bundle, LONG, AFTER) for bits, bundle in CACHES.items()}
+    exact = prover.here(rounding.unrounded(folder / CACHES[32], folder / "unrounded"), LONG, AFTER)
+    here = {bits: prover.here(folder / bundle, LONG, AFTER) for bits, bundle in CACHES.items()}
+    return {
+        "context": LONG,
+        "instructions_a_token": {
+            bits: {PROMPT: short[bits].token.instructions, LONG: long[bits].token.instructions} for bits in CACHES
+        },
+        "dot_products_of_attention": (long[8].token.dot - long[32].token.dot) / attention_pairs(LONG),
+        "matrix_instructions": long[8].token.matrix + long[8].prompt.matrix,
+        "off": {
+            **{f"a76, {bits} bits, from exact": off(long[bits].logits, exact) for bits in CACHES},
+            **{f"x86-64, {bits} bits, from exact": off(here[bits], exact) for bits in CACHES},
+        },
+    }
+
+
+def cache_faults(found: dict[str, Any]) -> Iterator[str]:
+    if not 1 <= found["dot_products_of_attention"] <= 1.5:  # whole blocks are multiplied, empty slots with them
+        yield f"cache: {found['dot_products_of_attention']:.2f} of attention's products by dot-product instructions"
+    if found["matrix_instructions"]:
+        yield "cache: instructions that the core does not have"
+    if not found["off"]["a76, 8 bits, from exact"] <= SPREAD * found["off"]["a76, 32 bits, from exact"]:
+        yield "cache: 8 bits are further from exact than floats are"
+
+
 def faults(found: dict[str, Any]) -> Iterator[str]:
     for phase, part in found["dot_products_of_products"].items():
         if not 1 <= part <= 1.1:  # the 8-bit kernels add some of their own
@@ -325,7 +385,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=work, help="folder for all that is made (%(default)s)")
     parser.add_argument("--base", type=Path, metavar="TAR", help="an arm64 Debian trixie with Python")
     parser.add_argument("--peer", type=Path, metavar="PROGRAM", help="peer.c with llama.cpp, compiled")
-    parser.add_argument("--files", nargs="+", choices=FILES, default=list(FILES))
+    parser.add_argument("--files", nargs="*", choices=FILES, default=list(FILES), help="held against llama.cpp; may be none")
     options = parser.parse_args()
     for tool, package in {"qemu-aarch64": "qemu-user", "gcc": "gcc", "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu"}.items():
         if not shutil.which(tool):
@@ -333,11 +393,12 @@ def main() -> int:
     options.work.mkdir(parents=True, exist_ok=True)
     shape.AUDIO = AUDIO
     prover = Prover(options.work.resolve(), options.base, options.peer)
-    prover.prepare()
+    prover.prepare(peer=bool(options.files))
     kernels = prover.kernels()
+    cache = prove_cache(prover)
     found = [prove(prover, name) for name in options.files]
-    print(json.dumps({"kernels": kernels, "files": found}, indent=1))
-    wrong = [*kernel_faults(kernels), *(fault for each in found for fault in faults(each))]
+    print(json.dumps({"kernels": kernels, "cache": cache, "files": found}, indent=1))
+    wrong = [*kernel_faults(kernels), *cache_faults(cache), *(fault for each in found for fault in faults(each))]
     for fault in wrong:
         print(fault, file=sys.stderr)
     return 1 if wrong else 0
