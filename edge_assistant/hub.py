@@ -77,16 +77,16 @@ def listing(repository: str, revision: str | None = None) -> Listing:
 
 def keep_listed(listing: Listing, folder: Path) -> None:
     """Remove from a folder of fetched files those that are not this commit's: an earlier try may have been of another one."""
-    stamp = folder.with_name(f".{folder.name}.commit")
-    if stamp.exists() and stamp.read_text() == listing.commit:
+    stamp, commit = folder.with_name(f".{folder.name}.commit"), listing.commit.encode()
+    if stamp.exists() and stamp.read_bytes() == commit:
         return
     growing = {_partial(folder, file) for file in listing.files}
     files = {folder / file.name: file for file in listing.files}
-    for path in set(folder.iterdir()) - growing:
+    for path in {path for path in folder.iterdir() if path.is_file()} - growing:
         file = files.get(path)
         if file is None or _size(path) != file.bytes or _hash(path, file) != file.hash:
             path.unlink()
-    stamp.write_text(listing.commit)
+    stamp.write_bytes(commit)
 
 
 def missing(listing: Listing, names: list[str], folder: Path) -> int:

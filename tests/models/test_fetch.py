@@ -113,6 +113,7 @@ def test_stopped_and_the_branch_moved_on(
     refused(capsys, "fetch", "e2b")
     kept = models / ".e2b.fetch" / "gemma-4-E2B-it"
     (kept / "of-the-commit-before.safetensors").write_bytes(b"stale")
+    (kept / "folder").mkdir()  # no file of the repository's: nothing to this
     after = shutil.copytree(checkpoint, tmp_path / "gemma-4-E2B-it")
     other = make_checkpoint(tmp_path / "other", Shape(shards=2, dtype="BF16"), 8)
     shutil.copy(other / WEIGHTS, after / WEIGHTS)
@@ -124,6 +125,7 @@ def test_stopped_and_the_branch_moved_on(
     assert fetched.pop(WEIGHTS) == ""
     assert all(wanted.startswith("bytes=") for wanted in fetched.values())
     (after / "README.md").unlink()
+    (kept / "folder").rmdir()
     assert content(kept) == content(after)
     assert main(["models", "build", str(after), "--name", "other"]) == 0
     assert content(models / "e2b") == content(models / "other")

@@ -144,7 +144,7 @@ def main() -> None:
         at = rng.randrange(max(1, len(order) - 40))
         batch = order[at : at + max(8, min(40, args.frames // len(mels[order[at]])))]
         values, _ = alter.collate([mels[clip] for clip in batch], max(len(mels[clip]) for clip in batch))
-        values = alter.another_microphone(alter.another_throat(values))  # at its own pace: the times are known
+        values = alter.another_microphone(alter.another_throat(values, 1.0))  # at its own pace: the times are known
         for group in optimizer.param_groups:
             group["lr"] = args.lr * min(1.0, (number + 1) / 60, 1 - 2 * (share - 0.6))
         logits = head(fast.tower(alter.padded(values, 4 * quick.CHUNK)).float())

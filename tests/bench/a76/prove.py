@@ -144,14 +144,8 @@ class Prover:
             lock = ["--no-deps", "--requirement", str(ROOT / "deploy-pi" / "locks" / "trixie.txt")]
             run(
                 *(sys.executable, "-m", "pip", "install", "--quiet", "--target", str(self.packages)),
-                *(
-                    "--only-binary=:all:",
-                    "--ignore-requires-python",
-                    "--python-version=3.13",
-                    "--platform=manylinux2014_aarch64",
-                    *tags,
-                    *lock,
-                ),
+                "--ignore-requires-python",  # pip holds packages for 3.13 against the Python that runs it
+                *("--only-binary=:all:", "--python-version=3.13", "--platform=manylinux2014_aarch64", *tags, *lock),
             )
         run("gcc", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-o", str(self.plugin), str(HERE / "count.c"))
         if peer and not self.peer.exists():
@@ -393,6 +387,11 @@ def main() -> int:
         if not shutil.which(tool):
             parser.error(f"{tool} is missing: sudo apt install {package}")
     options.work.mkdir(parents=True, exist_ok=True)
+    base = options.base or options.work / "base.tar"
+    if not base.exists() and not Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists():
+        parser.error(
+            f"{base} is not there, and making it takes a system that runs arm64 programs: sudo apt install qemu-user-static"
+        )
     shape.AUDIO = AUDIO
     prover = Prover(options.work.resolve(), options.base, options.peer)
     prover.prepare(peer=bool(options.files))
