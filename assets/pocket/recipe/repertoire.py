@@ -2002,6 +2002,14 @@ QUESTIONS = (
     "do you speak slower now",
     "why do you speak so slowly",
     "why do you speak so fast",
+    "what is the volume now",
+    "what's the volume at",
+    "which volume is set",
+    "how high is the volume",
+    "what volume are you at",
+    "tell me the volume",
+    "what is the brightness",
+    "how loud is it set",
 )
 """About what a request would do: to ask for a thing is not to want it done."""
 _ASKED = re.compile("|".join(question.replace("{num}", "[a-z ]+") for question in QUESTIONS))
