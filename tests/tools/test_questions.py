@@ -25,7 +25,7 @@ from edge_assistant.tools.timer import timer_tools
 from edge_assistant.voice import EspeakVoice
 from edge_assistant.wallclock import counted_clock
 
-TRAINED = [
+QUESTIONS = [
     "is a timer running", "how much time is left", "when does the timer end", "are there any timers", "is the light on",
     "how bright is the light", "how loud are you", "what is the volume",
 ]  # fmt: skip
@@ -66,8 +66,8 @@ def pocket():
     voice.close()
 
 
-@pytest.mark.parametrize("question", TRAINED)
-def test_pocket_does_nothing_on_questions_it_knows(pocket, question):
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_pocket_changes_nothing_when_asked(pocket, question):
     assert pocket(question) in TELLING
 
 

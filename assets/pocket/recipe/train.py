@@ -204,6 +204,8 @@ def deepen(model: nn.Module, after: list[int]) -> None:
     A layer ends with a norm: the copy's has one weight everywhere, the mean size of those before it, and keeps its input.
     """
     tower = model.model.audio_tower
+    if strange := set(after) - set(range(len(tower.layers))):
+        raise SystemExit(f"--deepen {min(strange)}: the tower has layers 0 to {len(tower.layers) - 1}")
     layers: list[nn.Module] = []
     for number, layer in enumerate(tower.layers):
         layers.append(layer)
@@ -796,6 +798,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     add_shape(parser)
     args = parser.parse_args()
+    if args.deepen and not args.start:
+        parser.error("--deepen adds to a trained tower: give its checkpoint with --start, or --layers for a new one")
     torch.set_num_threads(args.threads)
     args.seed += args.rank
     torch.manual_seed(args.seed)
