@@ -84,9 +84,10 @@ def another_throat(values: Tensor, reach: float) -> Tensor:
 
 
 def another_microphone(values: Tensor) -> Tensor:
-    """Colour up to 6 dB, and level."""
+    """Colour up to 6 dB, a tilt that leaves the highest bins up to 14 dB weaker or 6 stronger, and level."""
     clips, _, bins = values.shape
     gains = between(uniform(-0.7, 0.7, clips, 6), bins) * some(0.5, clips, 1)
+    gains = gains + torch.linspace(0, 1, bins) * uniform(-14, 6, clips, 1) * DB * some(0.4, clips, 1)
     gains = gains + uniform(-12, 6, clips, 1) * DB * some(0.4, clips, 1)
     return torch.log((values.exp() - FLOOR).clamp(min=0) * gains.exp()[:, None] + FLOOR)
 
@@ -147,12 +148,14 @@ class Noises:
         return values
 
 
-def alter(mels: list[np.ndarray], noises: Noises, noisy: float, most: int, reach: float) -> tuple[Tensor, Tensor, Tensor]:
+def alter(  # noqa: PLR0917 - the trainer's options, in its order
+    mels: list[np.ndarray], noises: Noises, noisy: float, least_db: float, most: int, reach: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return pictures [clips, frames, bins], the same before the noise, and lengths in frames, all multiples of four.
 
-    `reach`: how far each thing goes, from 0 to 1.
+    `noisy`: share of the clips that noise is mixed into, least_db to 20 dB; `reach`: how far all else goes, from 0 to 1.
     """
     frames = max(map(len, mels))
     values, lengths = another_pace(*collate(mels, frames), most, reach)
     clean = lose(another_microphone(another_throat(values, reach)), lengths, reach)
-    return noises.mix(clean, lengths, noisy, 12 * (1 - reach)), clean, lengths
+    return noises.mix(clean, lengths, noisy, least_db), clean, lengths

@@ -65,18 +65,21 @@ LONGEST_FRAMES = 640
 SHARES = {"kokoro": 0.41, "espeak": 0.16, "flite": 0.19, "piper": 0.07, "pico": 0.07, "festival": 0.04, "negative": 0.06}
 """How much of a batch comes from each kind of shard, whatever their sizes."""
 INTENT_SHARES = {
-    "foreign": 0.19,
-    "question": 0.08,
+    "foreign": 0.18,
+    "question": 0.12,
     "timer": 0.1,
     "brightness": 0.05,
     "volume": 0.05,
-    "alarm": 0.05,
+    "alarm": 0.07,
     "add_time": 0.04,
 }
 """How much of each kind's clips; all other intents share the rest evenly, or the numbers, drawn often, drown them.
 
 `question` is of speech outside the repertoire what asks about its things.
 """
+LEAST_DRAWN, NOT_YET_HEARD = 0.1, 0.3
+"""Clips of one intent are drawn in proportion to this and how unsure the model last was of them (compare Schaul et al. 2016,
+arXiv:1511.05952): most are known after one hearing, and a clip that is not is worth many of these."""
 
 
 # ---- model and tokenizer ----
@@ -233,13 +236,24 @@ def store(out: Path, model: nn.Module, tokenizer, head: nn.Linear, names: list[s
 # ---- data ----
 
 
-@dataclass(frozen=True)
+@dataclass
 class Clip:
     """One augmented utterance."""
 
     mel: np.ndarray
     """float16 [frames, 128], a view of its shard"""
     meta: dict[str, str]
+    unsure: float = NOT_YET_HEARD
+    """One less the probability of the right answer when it was last heard, or nearly."""
+
+    @property
+    def weight(self) -> float:
+        """How often it is drawn, beside others of its shelf."""
+        return LEAST_DRAWN + self.unsure
+
+    def heard(self, right: float) -> None:
+        """Remember the right answer's probability; once is not enough to forget the times before."""
+        self.unsure += 0.7 * (1 - right - self.unsure)
 
     @property
     def tokens(self) -> int:
@@ -253,10 +267,12 @@ class Clip:
 
 @dataclass
 class Pool:
-    """All clips so far, by kind of shard; `refresh` adds the shards that have come since."""
+    """All clips so far, by kind of shard; `refresh` adds the shards that have come since. Of several peers each has its part."""
 
     folder: Path
     pattern: str
+    rank: int = 0
+    peers: int = 1
     clips: dict[str, list[Clip]] = field(default_factory=lambda: defaultdict(list))
     repeats: list[Clip] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
@@ -270,7 +286,9 @@ class Pool:
             mel, offsets = shard["mel"], shard["offsets"]
             kind = path.stem.split("-")[1]
             for index, meta in enumerate(json.loads(str(shard["meta"]))):
-                clip = Clip(mel[offsets[index] : offsets[index + 1]], meta)
+                if index % self.peers != self.rank:
+                    continue
+                clip = Clip(mel[offsets[index] : offsets[index + 1]].copy(), meta)
                 self.clips[kind].append(clip)
                 if meta["intent"] == repertoire.REPEAT:
                     self.repeats.append(clip)
@@ -279,7 +297,7 @@ class Pool:
     def batches(self, frames: int, rng: random.Random) -> Iterator[list[Clip]]:
         """Yield batches of clips of similar length, about `frames` mel frames each, for ever."""
         while True:
-            chosen = sorted(draw(self.clips, lambda clip: clip.shelf, 800, rng), key=lambda clip: len(clip.mel))
+            chosen = sorted(draw(self.clips, lambda clip: clip, 800, rng), key=lambda clip: len(clip.mel))
             batches: list[list[Clip]] = [[]]
             for clip in chosen:
                 if len(clip.mel) * (len(batches[-1]) + 1) > frames:
@@ -289,21 +307,21 @@ class Pool:
             yield from filter(None, batches)
 
 
-def draw(pools: dict[str, list[T]], intent: Callable[[T], str], count: int, rng: random.Random) -> list[T]:
-    """Draw by SHARES, then by INTENT_SHARES, then evenly."""
+def draw(pools: dict[str, list[T]], clip: Callable[[T], Clip], count: int, rng: random.Random) -> list[T]:
+    """Draw by SHARES, then by INTENT_SHARES, then by the clips' weights."""
     shelves: dict[str, dict[str, list[T]]] = {}
     for kind, pool in pools.items():
         if SHARES.get(kind):
             shelves[kind] = defaultdict(list)
             for one in pool:
-                shelves[kind][intent(one)].append(one)
+                shelves[kind][clip(one).shelf].append(one)
     rest = 1 - sum(INTENT_SHARES.values())
     chosen = []
     for kind in rng.choices(list(shelves), [SHARES[kind] for kind in shelves], k=count):
         shelf = shelves[kind]
         others = max(1, len(shelf.keys() - INTENT_SHARES.keys()))
         name = rng.choices(list(shelf), [INTENT_SHARES.get(name, rest / others) for name in shelf])[0]
-        chosen.append(rng.choice(shelf[name]))
+        chosen += rng.choices(shelf[name], [clip(one).weight for one in shelf[name]])
     return chosen
 
 
@@ -503,7 +521,7 @@ class Trainer:
         from transformers import AutoTokenizer, Gemma4ForConditionalGeneration
 
         self.args, self.rng = args, random.Random(args.seed)
-        self.pool = Pool(args.features, args.glob)
+        self.pool = Pool(args.features, args.glob, args.rank, args.peers)
         self.noises = alter.Noises(args.noises, self.rng)
         self.phonemes = Phonemes(args.features / "phonemes.json")
         print(self.pool.refresh(), "clips", flush=True)
@@ -576,8 +594,11 @@ class Trainer:
             wanted[row, spans[row]] = path
         return F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=-100)
 
-    def weighted_loss(self, rows: list[Row], soft: Tensor | None = None) -> Tensor:
-        """Cross entropy of the next token, weighted; `soft` are the rows' soft tokens [soft tokens, width], in order."""
+    def weighted_loss(self, rows: list[Row], soft: Tensor | None = None) -> tuple[Tensor, list[float]]:
+        """Cross entropy of the next token, weighted, and the probability of each row's answers.
+
+        `soft` are the rows' soft tokens [soft tokens, width], in order. Sentences that tell a tool's response are no answers here.
+        """
         ids, weights = pad(rows)
         learned = [torch.nonzero(row[1:]).flatten() for row in weights]  # the position before each learned token
         kept = torch.zeros(len(rows), max(map(len, learned)), dtype=torch.long)
@@ -591,7 +612,8 @@ class Trainer:
         logits = self.quick.logits(ids.masked_fill(heard, 0), heard, soft, kept)
         wanted = share > 0
         each = F.cross_entropy(logits[wanted], ids.gather(1, kept + 1)[wanted], reduction="none")
-        return (each * share[wanted]).sum() / share.sum()
+        answers = torch.zeros(share.shape).masked_scatter(wanted, each.detach()).masked_fill(share < 1, 0)
+        return (each * share[wanted]).sum() / share.sum(), answers.sum(1).neg().exp().tolist()
 
     def text_loss(self) -> Tensor:
         """The numbers of a tool response into the sentence, without sound."""
@@ -600,14 +622,14 @@ class Trainer:
             one = repertoire.request(self.rng)
             if one.answer.startswith("<|tool_call>"):
                 rows.append(self.writer.conversation([(0, one.answer)]))
-        return self.weighted_loss(rows)
+        return self.weighted_loss(rows)[0]
 
     def add_gradients(self, clips: list[Clip], joint: bool, number: int, log: dict[str, list[float]]) -> None:
         """Add the gradients of one batch."""
         talks = group(clips, self.pool.repeats, self.args.talks, self.rng) if joint else [[clip] for clip in clips]
         clips = [clip for talk in talks for clip in talk]
         values, clean, frames = alter.alter(
-            [clip.mel for clip in clips], self.noises, self.args.noisy, LONGEST_FRAMES, self.args.reach
+            [clip.mel for clip in clips], self.noises, self.args.noisy, self.args.loudest_noise, LONGEST_FRAMES, self.args.reach
         )
         tokens = (frames // 4).tolist()
         hidden = self.quick.tower(alter.padded(values, 4 * quick.CHUNK))
@@ -616,8 +638,12 @@ class Trainer:
             size = iter(tokens)
             rows = [self.writer.conversation([(next(size), clip.meta["answer"]) for clip in talk]) for talk in talks]
             heard = torch.arange(hidden.shape[1]) < frames[:, None] // 4
-            loss = self.weighted_loss(rows, self.quick.soft_tokens(hidden[heard]))
+            loss, right = self.weighted_loss(rows, self.quick.soft_tokens(hidden[heard]))
+            for talk, probability in zip(talks, right, strict=True):
+                for clip in talk:
+                    clip.heard(probability)
             log["answer"].append(loss.item())
+            log["right"].append(float(np.mean(right)))
         side = self.own_loss(clips, hidden, clean, tokens) if self.args.side == "own" else self.ctc_loss(clips, hidden, tokens)
         log[self.args.side].append(side.item())
         (loss + (self.args.share if joint else 1.0) * side).backward()
@@ -636,7 +662,12 @@ class Trainer:
             for at in range(0, len(order), 24):
                 part = order[at : at + 24]
                 values, _, frames = alter.alter(
-                    [clip.mel for clip in part], self.noises, self.args.noisy, LONGEST_FRAMES, self.args.reach
+                    [clip.mel for clip in part],
+                    self.noises,
+                    self.args.noisy,
+                    self.args.loudest_noise,
+                    LONGEST_FRAMES,
+                    self.args.reach,
                 )
                 hidden = self.quick.tower(alter.padded(values, 4 * quick.CHUNK))
                 for clip, row, size in zip(part, hidden, (frames // 4).tolist(), strict=True):
@@ -654,7 +685,7 @@ class Trainer:
 
         def step(number: int, log: dict[str, list[float]]) -> int:
             if not batches:
-                drawn = draw(self.cached, lambda pair: pair[0].shelf, 60 * args.rows, self.rng)
+                drawn = draw(self.cached, lambda pair: pair[0], 60 * args.rows, self.rng)
                 drawn.sort(key=lambda pair: len(pair[1]))
                 batches.extend(drawn[at : at + args.rows] for at in range(0, len(drawn), args.rows))
                 self.rng.shuffle(batches)
@@ -663,7 +694,7 @@ class Trainer:
             heard = torch.cat([hidden for talk in talks for _, hidden in talk]).float()
             heard *= 1 + 0.1 * torch.randn_like(heard)
             rows = [self.writer.conversation([(len(hidden), clip.meta["answer"]) for clip, hidden in talk]) for talk in talks]
-            loss = self.weighted_loss(rows, self.quick.soft_tokens(heard.to(self.quick.dtype)))
+            loss, _ = self.weighted_loss(rows, self.quick.soft_tokens(heard.to(self.quick.dtype)))
             log["answer"].append(loss.item())
             loss.backward()
             if number % 8 == 0:
@@ -783,6 +814,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.5, help="weight of the side loss in joint training")
     parser.add_argument("--talks", type=float, default=0.25, help="share of batches that are conversations of turns")
     parser.add_argument("--noisy", type=float, default=0.35, help="share of the clips that noise is mixed into, once more")
+    parser.add_argument("--loudest-noise", type=float, default=3.0, help="dB that speech is above it at least")
     parser.add_argument("--reach", type=float, default=1.0, help="how far clips are altered each time, from 0 to 1")
     parser.add_argument("--noises", type=int, default=400, help="pictures of noise to mix from")
     parser.add_argument("--lr", type=float, default=1.5e-3)
