@@ -597,7 +597,7 @@ class Trainer:
     def weighted_loss(self, rows: list[Row], soft: Tensor | None = None) -> tuple[Tensor, list[float]]:
         """Cross entropy of the next token, weighted, and the probability of each row's answers.
 
-        `soft` are the rows' soft tokens [soft tokens, width], in order. Sentences that tell a tool's response are no answers here.
+        `soft` are the rows' soft tokens [soft tokens, width], in order. Sentences that tell a response are no answers here.
         """
         ids, weights = pad(rows)
         learned = [torch.nonzero(row[1:]).flatten() for row in weights]  # the position before each learned token
