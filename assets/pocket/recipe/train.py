@@ -241,7 +241,7 @@ class Clip:
     """One augmented utterance."""
 
     mel: np.ndarray
-    """float16 [frames, 128], a view of its shard"""
+    """float16 [frames, 128]"""
     meta: dict[str, str]
     unsure: float = NOT_YET_HEARD
     """One less the probability of the right answer when it was last heard, or nearly."""
@@ -550,6 +550,11 @@ class Trainer:
         self.cached: dict[str, list[tuple[Clip, Tensor]]] = defaultdict(list)
         print("parameters", sum(weight.numel() for weight in self.model.parameters()), flush=True)
 
+    def altered(self, clips: list[Clip]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return pictures, the same before the noise, and lengths, as alter.alter does, as far as the options say."""
+        args = self.args
+        return alter.alter([clip.mel for clip in clips], self.noises, args.noisy, args.loudest_noise, LONGEST_FRAMES, args.reach)
+
     def spelt(self, clip: Clip) -> list[int]:
         """Return the phoneme classes of a clip's text; cut-up speech has none."""
         names = (name for word in clip.meta["text"].split() for name in self.phonemes.words[word])
@@ -628,9 +633,7 @@ class Trainer:
         """Add the gradients of one batch."""
         talks = group(clips, self.pool.repeats, self.args.talks, self.rng) if joint else [[clip] for clip in clips]
         clips = [clip for talk in talks for clip in talk]
-        values, clean, frames = alter.alter(
-            [clip.mel for clip in clips], self.noises, self.args.noisy, self.args.loudest_noise, LONGEST_FRAMES, self.args.reach
-        )
+        values, clean, frames = self.altered(clips)
         tokens = (frames // 4).tolist()
         hidden = self.quick.tower(alter.padded(values, 4 * quick.CHUNK))
         loss = torch.zeros(())
@@ -661,14 +664,7 @@ class Trainer:
             start = time.time()
             for at in range(0, len(order), 24):
                 part = order[at : at + 24]
-                values, _, frames = alter.alter(
-                    [clip.mel for clip in part],
-                    self.noises,
-                    self.args.noisy,
-                    self.args.loudest_noise,
-                    LONGEST_FRAMES,
-                    self.args.reach,
-                )
+                values, _, frames = self.altered(part)
                 hidden = self.quick.tower(alter.padded(values, 4 * quick.CHUNK))
                 for clip, row, size in zip(part, hidden, (frames // 4).tolist(), strict=True):
                     self.cached[kind].append((clip, row[:size].clone()))
