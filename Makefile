@@ -27,10 +27,11 @@ lint: setup-dev
 	$(RUN)/ruff format --check .
 	$(RUN)/pyright
 
-parity: setup-dev $(PARITY)/ready ## recompute the stored references with transformers in float64 and compare
+parity: setup-dev $(PARITY)/ready ## recompute the stored references with transformers in float64 and compare; test pocket's trainer
 	$(PARITY)/bin/python tests/parity/make_references.py --check
 	$(PARITY)/bin/python tests/parity/make_adapter_references.py --check
 	$(PARITY)/bin/python assets/pocket/recipe/quick.py assets/pocket/checkpoint
+	$(PARITY)/bin/python -m pytest tests/parity/recipe.py
 	$(PARITY)/bin/python tests/parity/make_drafter_references.py --check
 
 SETS ?= pocket-sets
@@ -131,7 +132,7 @@ $(VENV)/ready-dev: $(VENV)/ready pyproject.toml
 
 $(PARITY)/ready: pyproject.toml
 	@[ -x $(PARITY)/bin/python ] || $(PYTHON) -m venv $(PARITY)
-	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) transformers==5.23.0 peft==0.21.2 safetensors numpy ml-dtypes
+	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) transformers==5.23.0 peft==0.21.2 safetensors numpy scipy ml-dtypes pytest
 	@touch $@
 
 # The CPU build is enough; a machine that has another torch may name it.

@@ -17,6 +17,8 @@ from torch import Tensor
 FLOOR = 1e-3
 """Gemma 4's features are log(magnitude + FLOOR)."""
 DB = math.log(10) / 20
+BABBLE = 0.6
+"""How much of the noise is other voices, which are harder to hear through than any other."""
 
 
 def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -117,9 +119,10 @@ class Noises:
         made = [mel_of(0.1 * speech.noise(6 * speech.RATE_HZ, source)) for _ in range(count)]
         self.pictures = torch.from_numpy(np.stack(made))
 
-    def mix(self, values: Tensor, frames: Tensor, share: float, least_db: float) -> Tensor:
-        """Into a share of the clips, noise, or a third of the time three to six other voices, at least_db to 20 dB.
+    def mix(self, values: Tensor, frames: Tensor, engines: Tensor, share: float, least_db: float) -> Tensor:
+        """Into a share of the clips, noise, or in most of them two to eight other voices, at least_db to 20 dB.
 
+        In half of the babble they are of the clip's own engine: the more they are like its speaker, the harder to tell apart.
         Magnitudes add as those of independent sounds do.
         """
         clips, size, _ = values.shape
@@ -132,14 +135,15 @@ class Noises:
         number = len(chosen)
         at = (places + torch.randint(self.pictures.shape[1], (number, 1))) % self.pictures.shape[1]
         noise = torch.exp(2 * self.pictures[torch.randint(len(self.pictures), (number, 1)), at])
-        babble = torch.nonzero(some(0.35, number))[:, 0]
+        babble = torch.nonzero(some(BABBLE, number))[:, 0]
         if len(babble):
-            voices = torch.zeros(len(babble), *values.shape[1:])
-            for _ in range(random.randint(3, 6)):
-                other = torch.randint(clips, (len(babble), 1))
-                length = frames[other]
-                voices += power[other, (places + torch.randint(size, other.shape)) % length] * uniform(0.2, 1, len(babble), 1, 1)
-            noise[babble] = voices
+            alike = engines[chosen[babble], None] == engines
+            others = torch.multinomial((alike | some(0.5, len(babble), 1)).float(), 8, replacement=True)
+            loudness = uniform(0.2, 1, len(babble), 8) * (torch.arange(8) < torch.randint(2, 9, (len(babble), 1)))
+            noise[babble] = 0
+            for other, loud in zip(others.T[..., None], loudness.T, strict=True):
+                moment = (places + torch.randint(size, other.shape)) % frames[other]
+                noise[babble] += power[other, moment] * loud[:, None, None]
         kept = inside[chosen][..., None]
         ratio = (power[chosen]).sum((1, 2)) / ((noise * kept).sum((1, 2)) + 1e-9)
         noise = noise * (ratio * torch.exp(-2 * DB * uniform(least_db, 20, number)))[:, None, None]
@@ -149,7 +153,7 @@ class Noises:
 
 
 def alter(  # noqa: PLR0917 - the trainer's options, in its order
-    mels: list[np.ndarray], noises: Noises, noisy: float, least_db: float, most: int, reach: float
+    mels: list[np.ndarray], engines: list[str], noises: Noises, noisy: float, least_db: float, most: int, reach: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return pictures [clips, frames, bins], the same before the noise, and lengths in frames, all multiples of four.
 
@@ -158,4 +162,6 @@ def alter(  # noqa: PLR0917 - the trainer's options, in its order
     frames = max(map(len, mels))
     values, lengths = another_pace(*collate(mels, frames), most, reach)
     clean = lose(another_microphone(another_throat(values, reach)), lengths, reach)
-    return noises.mix(clean, lengths, noisy, least_db), clean, lengths
+    names = sorted(set(engines))
+    told_apart = torch.tensor([names.index(engine) for engine in engines])
+    return noises.mix(clean, lengths, told_apart, noisy, least_db), clean, lengths

@@ -552,8 +552,8 @@ class Trainer:
 
     def altered(self, clips: list[Clip]) -> tuple[Tensor, Tensor, Tensor]:
         """Return pictures, the same before the noise, and lengths, as alter.alter does, as far as the options say."""
-        args = self.args
-        return alter.alter([clip.mel for clip in clips], self.noises, args.noisy, args.loudest_noise, LONGEST_FRAMES, args.reach)
+        args, mels, engines = self.args, [clip.mel for clip in clips], [clip.meta["engine"] for clip in clips]
+        return alter.alter(mels, engines, self.noises, args.noisy, args.loudest_noise, LONGEST_FRAMES, args.reach)
 
     def spelt(self, clip: Clip) -> list[int]:
         """Return the phoneme classes of a clip's text; cut-up speech has none."""
