@@ -107,6 +107,14 @@ def test_altered_clips_stay_within_the_longest_and_whole_soft_tokens(noises: alt
         assert torch.isfinite(values).all()
 
 
+def test_the_noise_is_told_whose_engine_is_whose(noises: alter.Noises, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    monkeypatch.setattr(noises, "mix", lambda clean, _lengths, engines, *_: told.extend(engines.tolist()) or clean)
+    alter.alter([np.zeros((40, BINS), np.float32)] * 4, ["b", "a", "b", "c"], noises, 0.5, 3.0, 640, 0.0)
+    assert told[0] == told[2]
+    assert len(set(told)) == 3
+
+
 def test_another_pace_keeps_what_is_said_in_order() -> None:
     ramp = torch.linspace(-5, 0, 60)[None, :, None].expand(8, 60, BINS).contiguous()
     values, lengths = alter.another_pace(ramp, torch.full((8,), 60), most=640, reach=1.0, share=1.0)
