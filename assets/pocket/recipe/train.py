@@ -62,10 +62,10 @@ USER, MODEL = "<|turn>user\n<|audio>", "<audio|><turn|>\n<|turn>model\n"
 RESPONSE, END = "<|tool_response>", "<turn|>"
 ARGUMENT_WEIGHT, SENTENCE_WEIGHT = 3.0, 0.5
 LONGEST_FRAMES = 640
-SHARES = {"kokoro": 0.41, "espeak": 0.16, "flite": 0.19, "piper": 0.07, "pico": 0.07, "festival": 0.04, "negative": 0.06}
+SHARES = {"kokoro": 0.41, "espeak": 0.14, "flite": 0.22, "piper": 0.06, "pico": 0.07, "festival": 0.04, "negative": 0.06}
 """How much of a batch comes from each kind of shard, whatever their sizes."""
 INTENT_SHARES = {
-    "foreign": 0.18,
+    "foreign": 0.19,
     "question": 0.12,
     "timer": 0.1,
     "brightness": 0.05,
