@@ -22,6 +22,7 @@ import speech
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 import train
+from phonemes import Phonemes, plain
 from torch import nn
 
 RETRIEVAL = 2
@@ -91,7 +92,7 @@ class Speaker:
 def labels(marks: list[tuple[int, str]], lead: int, tokens: int, index: dict[str, int]) -> np.ndarray:
     """Return the phoneme's class at the centre of each soft token, int64 [tokens]; 0 for silence."""
     starts = np.array([at + lead for at, _ in marks])
-    classes = [0] + [index.get(train.plain(name), 0) for _, name in marks]
+    classes = [0] + [index.get(plain(name), 0) for _, name in marks]
     centres = np.arange(tokens) * speech.TOKEN_SAMPLES + speech.TOKEN_SAMPLES // 2
     return np.array(classes)[np.searchsorted(starts, centres, side="right")]
 
@@ -128,7 +129,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     rng = random.Random(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
-    phonemes = train.Phonemes(args.out / "phonemes.json")
+    phonemes = Phonemes(args.out / "phonemes.json")
     phonemes.learn({repertoire.request(rng).text for _ in range(3000)} | {repertoire.foreign(rng).text for _ in range(3000)})
     names = sorted({name for word in phonemes.words.values() for name in word})
     mels, classes = clips(args.clips, {name: number + 1 for number, name in enumerate(names)}, rng)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from phonemes import Alike
+
 REJECT = "Sorry, I did not understand that."
 NOTHING_SAID = "I have not said anything yet."
 YES, NO = "Yes.", "No."
@@ -2583,6 +2585,37 @@ def wordings() -> frozenset[str]:
     return frozenset(fixed | {frame.format(text) for frame in POLITE for text in fixed} | set(LIGHT_WORDS) | set(VOLUME_WORDS))
 
 
+TELLING = frozenset(
+    """
+    timer timers minutes minute seconds second hours hour light lights lamp volume sound brightness percent alarm
+    countdown clock time date day weekday temperature battery power thermometer charge status system speed voice
+    pace microphone mic louder quieter dim slower faster restart reboot cancel silence mute commands
+""".split()
+)
+"""Words without which a request is another one or none."""
+
+
+@cache
+def alike() -> Alike:
+    """Dictionary words that no request has, by their sound."""
+    asked = TELLING.union(ONES, TENS, *(text.split() for text in wordings()))
+    return Alike(set(dictionary()) - asked)
+
+
+def mistaken(rng: random.Random) -> str:
+    """Draw words that sound like a request and are none: one or two of its TELLING words, or all of a short one's, are others."""
+    while True:
+        words = request(rng, later=True).text.split()
+        swapped = [at for at, word in enumerate(words) if word in TELLING]
+        if len(words) <= 3 and rng.random() < 0.6:
+            swapped = [at for at, word in enumerate(words) if len(word) > 3]
+        elif len(swapped) > 1:
+            swapped = rng.sample(swapped, rng.randint(1, 2))
+        others = {at: alike()(words[at]) for at in swapped}
+        if others and all(others.values()):
+            return " ".join(rng.choice(others[at]) if at in others else word for at, word in enumerate(words))
+
+
 def fill(rng: random.Random, template: str) -> str:
     """Fill the slots of a template; a slot that is used twice is drawn twice."""
     plain = {
@@ -2764,15 +2797,19 @@ def asks(text: str) -> bool:
     return _ASKED.fullmatch(text) is not None
 
 
-def foreign(rng: random.Random, questions: float = 0.15, near: float = 0.0) -> Utterance:
+def foreign(rng: random.Random, questions: float = 0.15, near: float = 0.0, sounding: float = 0.0) -> Utterance:
     """Draw a sentence outside the repertoire: near misses, unfinished requests, telephone prompts, random words.
 
-    `questions` is the share of QUESTIONS, `near` before it that of UNFINISHED, CLOSE and LATER_QUESTIONS.
+    `sounding` is the share of words that sound like a request and of single words, half each; of the rest `near` is that of
+    UNFINISHED, CLOSE and LATER_QUESTIONS, and of the rest again `questions` that of QUESTIONS.
     """
     while True:
+        sounds = sounding > 0 and rng.random() < sounding
         close = near > 0 and rng.random() < near
         kind = rng.random()
-        if close:
+        if sounds:
+            text = mistaken(rng) if rng.random() < 0.5 else " ".join(rng.choices(dictionary(), k=rng.choice((1, 1, 2, 3))))
+        elif close:
             text = fill(rng, rng.choice(UNFINISHED + CLOSE + LATER_QUESTIONS))
         elif rng.random() < questions:
             text = fill(rng, rng.choice(QUESTIONS))

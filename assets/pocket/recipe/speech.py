@@ -346,7 +346,7 @@ def synth(args: argparse.Namespace) -> None:
     start, total, shards = time.time(), 0, 0
     while total + len(clips) < args.count:
         if rng.random() < args.foreign:
-            one = repertoire.foreign(rng, args.questions, args.near)
+            one = repertoire.foreign(rng, args.questions, args.near, args.sounding)
         else:
             unseen, intent = rng.random() < args.unseen, rng.choice(args.only) if args.only else None
             one = repertoire.request(rng, unseen, intent, later=args.split == "train")
@@ -576,6 +576,7 @@ def main() -> None:
     command.add_argument("--foreign", type=float, default=0.25, help="share of sentences outside the repertoire")
     command.add_argument("--questions", type=float, default=0.15, help="share of those that ask about what a request would do")
     command.add_argument("--near", type=float, default=0.0, help="share of those that are near to a request")
+    command.add_argument("--sounding", type=float, default=0.0, help="share of those that sound like one, or are single words")
     command.add_argument("--unseen", type=float, default=0.0, help="share of requests in wordings held out of training")
     command.add_argument("--only", nargs="+", metavar="INTENT", help="only these requests")
     command.add_argument("--shard", type=int, default=500, help="clips in a shard")

@@ -14,7 +14,6 @@ import json
 import math
 import random
 import re
-import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ import quick
 import repertoire
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
+from phonemes import Phonemes
 from torch import Tensor, nn
 
 T = TypeVar("T")
@@ -349,37 +349,6 @@ def viterbi(scores: Tensor, lengths: list[int], states: list[list[int]]) -> list
             at -= steps[token][at]
         paths.append(torch.tensor(path))
     return paths
-
-
-def plain(phoneme: str) -> str:
-    """Return an espeak-ng phoneme without its marks of stress and length."""
-    return phoneme.strip("',%=|:#2-") or phoneme
-
-
-class Phonemes:
-    """Phoneme names of words, by espeak-ng, kept in a file."""
-
-    def __init__(self, store: Path) -> None:
-        self.store = store
-        self.words: dict[str, list[str]] = json.loads(store.read_text()) if store.exists() else {}
-
-    def learn(self, texts: set[str]) -> None:
-        new = sorted({word for text in texts for word in text.split()} - self.words.keys())
-        for start in range(0, len(new), 200):
-            part = new[start : start + 200]
-            lines = self.speak("\n".join(part)).strip("\n").split("\n")
-            if len(lines) != len(part):  # a word that espeak-ng reads in two breaths: one at a time
-                lines = [self.speak(word).replace("\n", " ") for word in part]
-            for word, line in zip(part, lines, strict=True):
-                names = line.strip().replace(" ", "_").split("_")
-                self.words[word] = [plain(name) for name in names if name.strip("',%=|")]
-        if new:
-            self.store.write_text(json.dumps(self.words))
-
-    @staticmethod
-    def speak(text: str) -> str:
-        command = ["espeak-ng", "-q", "-v", "en-us", "-x", "--sep=_"]
-        return subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
 
 
 # ---- rows: conversations of one to three turns ----
